@@ -1,0 +1,80 @@
+# The ways into classhub on a development machine. `make help` lists them.
+# HOSTS=one brings up the class on one host; the default is the full class: proxy, hub and two nodes.
+
+BIN := .cache/venv/bin
+LAB := $(BIN)/python -m lab
+PYTEST := $(BIN)/pytest
+SHELL_SCRIPTS = bootstrap.sh lab/setup.sh .ci/run
+
+.DEFAULT_GOAL := help
+.PHONY: help setup hosts up down status shell apply recreate test test-fast test-tree test-unit test-functional \
+	test-integration test-lab test-long lint format lock bench distclean
+
+help:  ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup:  ## install what a fresh machine lacks: packages, and Python tools in .cache/venv
+	@lab/setup.sh
+
+up: setup  ## bring the class up on this machine and apply the states
+	@$(LAB) up
+
+hosts: setup  ## bring up bare hosts with Salt connected, and apply nothing
+	@$(LAB) hosts
+
+down: setup  ## remove the lab; what is costly to make again stays in .cache
+	@$(LAB) down
+
+status: setup  ## show each host of the lab
+	@$(LAB) status
+
+shell: setup  ## open a shell on a host: make shell HOST=hub
+	@$(LAB) shell $(or $(HOST),hub)
+
+apply: setup  ## apply the states to the lab, or to one host: make apply HOST=node1
+	@$(LAB) apply $(HOST)
+
+recreate: setup  ## make one host anew, bare: make recreate HOST=node1
+	@$(LAB) recreate $(HOST)
+
+test: lint test-tree test-unit test-functional test-integration test-lab  ## all tests; brings the lab up and leaves it
+
+test-fast: lint test-tree test-unit test-functional  ## the tests that need no lab and no daemons
+
+test-tree test-unit test-functional test-integration: test-%: setup
+	$(PYTEST) tests/$*
+
+test-lab: up  ## the tests of the real class, in the lab
+	$(PYTEST) tests/lab
+
+test-long: up  ## the tests that take long: whole terms, full classes
+	$(PYTEST) -m long tests
+
+lint: setup  ## check Python, states, YAML and shell scripts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	git ls-files --cached --others --exclude-standard '*.sls' '*.jinja' | xargs -r $(BIN)/salt-lint
+	$(BIN)/yamllint .
+	$(BIN)/shellcheck $(SHELL_SCRIPTS)
+
+format: setup  ## format the Python code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# The locks serve Debian's Pythons, 3.11 and 3.13. Why timelib is left out: requirements/salt.in.
+UV_COMPILE = .cache/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	--no-config --default-index https://pypi.org/simple --no-emit-index-url --no-emit-package timelib \
+	--custom-compile-command "make lock"
+
+lock:  ## renew the pinned Python packages in requirements/
+	/usr/bin/python3 -m venv .cache/lock
+	.cache/lock/bin/pip install --quiet uv
+	$(UV_COMPILE) requirements/build.in --output-file requirements/build.txt
+	$(UV_COMPILE) requirements/salt.in --constraint requirements/build.txt --output-file requirements/salt.txt
+	$(UV_COMPILE) requirements/dev.in --constraint requirements/salt.txt --output-file requirements/dev.txt
+
+bench: up  ## run the benchmarks against the lab
+	$(BIN)/python -m bench
+
+distclean: down  ## remove the lab and all that it has cached
+	rm -rf .cache

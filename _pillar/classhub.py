@@ -1,0 +1,52 @@
+"""The class's settings, checked on the master and handed to each minion whole.
+
+Runs after the class's own pillar. It lays that over ``salt/defaults.yaml``, reads the roster, and puts every fault it
+finds into ``classhub:faults``; while there is one, ``top.sls`` gives a host nothing but the state that reports it.
+People's names and addresses go to the hub alone.
+
+Master configuration::
+
+    ext_pillar:
+      - classhub: {}
+"""
+
+from pathlib import Path
+
+import yaml
+
+# Salt loads this file in place (module_dirs), so the tree around it is the tree that is served
+_TREE = Path(__file__).resolve().parent.parent / "salt"
+
+
+def ext_pillar(minion_id: str, pillar: dict) -> dict:
+    """Settings of one minion under the key ``classhub``: see ``salt/defaults.yaml`` and the pillar reference."""
+    defaults = yaml.safe_load((_TREE / "defaults.yaml").read_text(encoding="utf-8"))
+    settings, faults = __utils__["classhub_settings.compose"](defaults, pillar.get("classhub"))
+    people, roster_faults = _people(settings["roster"])
+    mine = __utils__["classhub_settings.for_minion"](settings, minion_id)
+    faults += roster_faults + __utils__["classhub_settings.role_faults"](mine, minion_id, mine["roles"])
+    if "hub" in mine["roles"]:
+        mine["people"] = people
+    image, base = settings["image"], (settings["image"]["base"], settings["image"]["base_archive"])
+    recipe = __utils__["classhub_settings.recipe"]
+    ca_bundle = settings["site"]["ca_bundle"]
+    mine["image"]["recipe"] = recipe(_TREE / "image/files/student", *base, image["stack"], image["packages"], ca_bundle)
+    mine["proxy"]["recipe"] = recipe(_TREE / "proxy/files/image", *base)
+    mine["faults"] = faults
+    return {"classhub": mine}
+
+
+def _people(roster: dict) -> tuple[list[dict], list[str]]:
+    roots = [Path(root) for root in __opts__["pillar_roots"].get("base", [])]
+    path = next((root / roster["file"] for root in roots if (root / roster["file"]).is_file()), None)
+    if not path:
+        return [], [
+            f"classhub:roster:file: there is no {roster['file']} in {' or '.join(map(str, roots))}; "
+            "a roster is a CSV file with the columns username,name,email,role,section"
+        ]
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return [], [f"classhub:roster:file: {path} is not UTF-8 text"]
+    people, faults = __utils__["classhub_roster.parse"](text, tuple(roster["groups"]))
+    return people, [f"classhub:roster:file: {path.name}: {fault.removeprefix('roster ')}" for fault in faults]

@@ -1,0 +1,69 @@
+"""The class's filesystem is what it is taken for: marked on the hub, recognised on the nodes."""
+
+import os
+
+from salt.exceptions import CommandExecutionError
+
+__virtualname__ = "classhub_filesystem"
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def _marker(root: str) -> str:
+    try:
+        return __salt__["classhub_filesystem.marker"](root)
+    except CommandExecutionError:
+        return ""
+
+
+def marked(name: str, mounted: bool = False) -> dict:
+    """The filesystem at ``name`` carries the class's marker.
+
+    Args:
+        name: the mount point.
+        mounted: refuse when nothing is mounted there: the filesystem comes from outside the class.
+    """
+    ret = {"name": name, "changes": {}, "result": True, "comment": f"{name} is marked"}
+    if mounted and not os.path.ismount(name):
+        return ret | {
+            "result": False,
+            "comment": f"Nothing is mounted on {name}, and classhub:storage:driver is shared: mount the class's "
+            "filesystem there first, or choose the driver nfs",
+        }
+    if _marker(name):
+        return ret
+    ret["changes"] = {name: "marked"}
+    if __opts__["test"]:
+        return ret | {"result": None, "comment": f"{name} would be marked"}
+    try:
+        __salt__["classhub_filesystem.mark"](name)
+    except (CommandExecutionError, OSError) as error:
+        return ret | {"result": False, "changes": {}, "comment": str(error)}
+    return ret | {"comment": f"{name} was marked"}
+
+
+def verified(name: str, hub: str, wait: int) -> dict:
+    """``name`` on this node is the filesystem that the hub marked; never changes anything.
+
+    Args:
+        name: the mount point.
+        hub: minion id of the hub.
+        wait: seconds to wait for the hub's marker.
+    """
+    ret = {"name": name, "changes": {}, "result": True, "comment": f"{name} is the class's filesystem"}
+
+    def seen() -> bool:
+        expected = __salt__["mine.get"](hub, "classhub_filesystem").get(hub)
+        return bool(expected) and _marker(name) == expected
+
+    if __opts__["test"]:
+        return ret if seen() else ret | {"result": None, "comment": f"{name} would be compared with the hub's marker"}
+    if __utils__["classhub_wait.until"](seen, wait, f"the marker of {hub} on {name}"):
+        return ret
+    return ret | {
+        "result": False,
+        "comment": f"{name} is not the filesystem that {hub} marked (waited {wait} s). Is it mounted here? "
+        f"Look at `findmnt {name}` and at {name}/.classhub/ on both hosts",
+    }

@@ -1,0 +1,376 @@
+"""A class's settings: defaults merged with pillar, and every fault in them found at once.
+
+Pure functions; `_pillar/classhub.py` calls them on the master, so that a faulty class is refused before any host
+changes anything.
+"""
+
+import copy
+import difflib
+import hashlib
+import ipaddress
+import re
+import zoneinfo
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+ROLES = ("proxy", "hub", "node")
+DRIVERS = ("nfs", "shared", "local")
+TLS = ("self-signed", "files")
+AUTHENTICATORS = ("lab",)
+# settings that only one role may read; every other minion gets them empty
+PRIVATE = {"hub:lab_password": "hub", "proxy:key": "proxy"}
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_SIZE = re.compile(r"(\d+)([KMGT]?)")
+_HOST_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_DOMAIN = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
+_COURSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+_DIGEST = re.compile(r"[\w.:/-]+@sha256:[0-9a-f]{64}")
+_REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[\w,-]+\])?==[\w.+!-]+")
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9.+-]+")
+
+
+def size(text: str | int) -> int:
+    """Bytes of a size such as ``512M`` or ``1G`` (powers of 1024; a bare number is bytes).
+
+    Raises:
+        ValueError: ``text`` is not a size.
+    """
+    match = _SIZE.fullmatch(str(text))
+    if not match:
+        raise ValueError(f"{text!r} is not a size; write bytes as 512M or 1G")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def merge(defaults: dict, overrides: dict) -> dict:
+    """A copy of ``defaults`` with ``overrides`` laid over it, mapping by mapping; lists and scalars are replaced."""
+    merged = copy.deepcopy(defaults)
+    for key, value in overrides.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged
+
+
+def compose(defaults: dict, overrides: object) -> tuple[dict, list[str]]:
+    """Settings that are safe to render states from, and every fault of ``overrides``.
+
+    Args:
+        defaults: the content of ``salt/defaults.yaml``.
+        overrides: pillar ``classhub`` of the class.
+
+    Returns:
+        ``(settings, faults)``: a faulty value is replaced by its default in ``settings``, and named with its key in
+        ``faults``.
+    """
+    if not isinstance(overrides, dict) or not overrides:
+        return copy.deepcopy(defaults), ["classhub: the pillar has no settings; start from pillar/example/"]
+    faults = _shape(defaults, overrides, "classhub")
+    settings = merge(defaults, _well_shaped(defaults, overrides))
+    faults += _values(settings)
+    faults += _hosts(settings["hosts"]) + _networks(settings) + _relations(settings)
+    return settings, faults
+
+
+def for_minion(settings: dict, minion_id: str) -> dict:
+    """``settings`` as one minion sees them: its place in the class added, other roles' secrets emptied."""
+    hosts = {k: v for k, v in settings["hosts"].items() if not _host_faults(k, v)}
+    mine = merge(settings, {"id": minion_id})
+    host = hosts.get(minion_id, {})
+    mine["roles"] = list(host.get("roles", []))
+    mine["address"] = host.get("address", "")
+    for role in ("hub", "proxy"):
+        mine[f"{role}_host"] = next(
+            ({"id": k, "address": v["address"]} for k, v in hosts.items() if role in v["roles"]), {}
+        )
+    mine["nodes"] = {k: v["address"] for k, v in hosts.items() if "node" in v["roles"]}
+    for path, role in PRIVATE.items():
+        if role not in mine["roles"]:
+            section, key = path.split(":")
+            mine[section][key] = ""
+    return mine
+
+
+def recipe(folder: Path, *ingredients: object) -> str:
+    """Sixteen hex digits that change whenever a file under ``folder`` or an ingredient does."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes() + b"\0")
+    digest.update(repr(ingredients).encode())
+    return digest.hexdigest()[:16]
+
+
+# -- shape: the right keys with the right types ----------------------------------------------------------------------
+
+
+
+
+def _fits(default: object, value: object) -> bool:
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(default, bool) and isinstance(value, bool)
+    if isinstance(default, str):
+        return isinstance(value, str | int | float)  # 1073741824 is as good a size as 1G
+    if isinstance(default, int):
+        return isinstance(value, int | float)
+    return isinstance(value, type(default))
+
+
+_FREE = ("hosts", "groups")  # mappings whose keys the class chooses
+
+
+def _shape(defaults: dict, given: dict, where: str) -> list[str]:
+    faults = []
+    for key, value in given.items():
+        path = f"{where}:{key}"
+        if key not in defaults:
+            close = difflib.get_close_matches(str(key), map(str, defaults), n=1)
+            faults.append(f"{path}: unknown setting" + (f"; did you mean {close[0]}?" if close else ""))
+        elif not _fits(defaults[key], value):
+            faults.append(f"{path}: must be {_word(defaults[key])}, not {_word(value)}")
+        elif isinstance(value, dict) and key not in _FREE:
+            faults += _shape(defaults[key], value, path)
+    return faults
+
+
+def _well_shaped(defaults: dict, given: dict) -> dict:
+    """``given`` without the parts that `_shape` complains about."""
+    kept = {}
+    for key, value in given.items():
+        if key in defaults and _fits(defaults[key], value):
+            nested = isinstance(value, dict) and key not in _FREE
+            kept[key] = _well_shaped(defaults[key], value) if nested else value
+    return kept
+
+
+def _word(value: object) -> str:
+    words = {dict: "a mapping", list: "a list", str: "a text", bool: "true or false", int: "a number"}
+    return words.get(type(value), f"{value!r}" if value is None else type(value).__name__)
+
+
+# -- values: each one by itself --------------------------------------------------------------------------------------
+
+
+def _one_of(allowed: Iterable[str]) -> Callable[[object], None]:
+    def check(value: object) -> None:
+        if value not in allowed:
+            raise ValueError(f"{value!r} is not one of {', '.join(allowed)}")
+
+    return check
+
+
+def _matches(pattern: re.Pattern, hint: str) -> Callable[[object], None]:
+    def check(value: object) -> None:
+        if not pattern.fullmatch(str(value)):
+            raise ValueError(f"{value!r} is not {hint}")
+
+    return check
+
+
+def _number(low: float, high: float) -> Callable[[object], None]:
+    def check(value: object) -> None:
+        if not low <= value <= high:
+            raise ValueError(f"{value} is not between {low} and {high}")
+
+    return check
+
+
+def _each(check: Callable[[object], object]) -> Callable[[object], None]:
+    def check_all(values: list) -> None:
+        for value in values:
+            check(value)
+
+    return check_all
+
+
+def _optional(check: Callable[[object], object]) -> Callable[[object], None]:
+    return lambda value: check(value) if value else None
+
+
+def _pem(label: str) -> Callable[[object], None]:
+    return _matches(re.compile(rf"(?s).*-----BEGIN [A-Z ]*{label}-----.*"), f"PEM text of a {label.lower()}")
+
+
+def _timezone(value: object) -> None:
+    try:
+        zoneinfo.ZoneInfo(str(value))
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"{value!r} is not a time zone; write an IANA name such as Europe/Paris") from None
+
+
+def _plain_file(value: object) -> None:
+    if Path(str(value)).is_absolute() or ".." in Path(str(value)).parts:
+        raise ValueError(f"{value!r} must be a file inside a pillar root")
+
+
+def _absolute(value: object) -> None:
+    if not Path(str(value)).is_absolute():
+        raise ValueError(f"{value!r} is not an absolute path")
+
+
+_PORT = _number(1, 65535)
+_WAIT = _number(1, 86400)
+_CHECKS: dict[str, Callable[[object], object]] = {
+    "course:id": _matches(_COURSE, "a course id (letters, digits, - and _)"),
+    "course:timezone": _timezone,
+    "domain": _matches(_DOMAIN, "a domain name such as class.example.edu"),
+    "site:ca_bundle": _optional(_pem("CERTIFICATE")),
+    "site:packages": _each(_matches(_PACKAGE, "a Debian package")),
+    "roster:file": _plain_file,
+    "roster:first_uid": _number(2000, 60000),
+    "engine:package": _one_of(("docker.io", "docker-ce")),
+    "engine:log_max_size": lambda v: size(str(v).upper()),
+    "engine:log_max_file": _number(1, 100),
+    "storage:driver": _one_of(DRIVERS),
+    "storage:wait": _WAIT,
+    "image:reference": _optional(_matches(_DIGEST, "an image by digest (name@sha256:<64 hex digits>)")),
+    "image:base_archive": _optional(_absolute),
+    "image:store": _absolute,
+    "image:packages": _each(_matches(_PACKAGE, "a Debian package")),
+    "image:stack": _each(_matches(_REQUIREMENT, "a pinned Python package (name==version)")),
+    "image:wait": _WAIT,
+    "server:memory": size,
+    "server:memory_guarantee": size,
+    "server:tmp": size,
+    "server:cpus": _number(0, 1024),
+    "server:pids": _number(32, 1_000_000),
+    "server:default_url": _matches(re.compile(r"/[\w/.-]*"), "a path such as /lab"),
+    "server:start_timeout": _number(10, 3600),
+    "server:pending_timeout": _number(1, 600),
+    "server:poll_interval": _number(1, 3600),
+    "hub:port": _PORT,
+    "hub:api_port": _PORT,
+    "hub:proxy_api_port": _PORT,
+    "hub:authenticator": _one_of(AUTHENTICATORS),
+    "hub:active_server_limit": _number(0, 1_000_000),
+    "hub:concurrent_spawn_limit": _number(1, 1000),
+    "hub:wait": _WAIT,
+    "proxy:tls": _one_of(TLS),
+    "proxy:certificate": _optional(_pem("CERTIFICATE")),
+    "proxy:key": _optional(_pem("PRIVATE KEY")),
+    "proxy:body_size": size,
+    "proxy:sign_in_rate": _number(1, 100_000),
+    "proxy:sign_in_burst": _number(0, 100_000),
+    "proxy:hsts": _number(0, 2**31),
+}
+
+
+def _values(settings: dict) -> list[str]:
+    faults = []
+    for path, check in _CHECKS.items():
+        value = settings
+        for key in path.split(":"):
+            value = value[key]
+        try:
+            check(value)
+        except (ValueError, TypeError) as error:
+            faults.append(f"classhub:{path}: {error}")
+    return faults
+
+
+# -- hosts, networks, and what must agree with what ------------------------------------------------------------------
+
+
+def _host_faults(minion_id: object, host: object) -> list[str]:
+    where = f"classhub:hosts:{minion_id}"
+    if not _HOST_ID.fullmatch(str(minion_id)):
+        return [f"{where}: a minion id is lower-case letters, digits and -"]
+    if not isinstance(host, dict):
+        return [f"{where}: must be a mapping with address and roles"]
+    faults = [f"{where}:{key}: unknown setting" for key in host if key not in ("address", "roles")]
+    try:
+        ipaddress.IPv4Address(str(host.get("address")))
+    except ValueError:
+        faults.append(f"{where}:address: {host.get('address')!r} is not an IPv4 address")
+    roles = host.get("roles")
+    if not isinstance(roles, list) or not roles:
+        return [*faults, f"{where}:roles: must be a list of {', '.join(ROLES)}"]
+    return faults + [
+        f"{where}:roles: unknown role {role!r}; the roles are {', '.join(ROLES)}" for role in roles if role not in ROLES
+    ]
+
+
+def _hosts(hosts: dict) -> list[str]:
+    faults = [fault for minion_id, host in hosts.items() for fault in _host_faults(minion_id, host)]
+    sound = {k: v for k, v in hosts.items() if not _host_faults(k, v)}
+    for role, most in (("hub", 1), ("proxy", 1), ("node", None)):
+        found = [k for k, v in sound.items() if role in v["roles"]]
+        if not found:
+            faults.append(f"classhub:hosts: no host has the role {role}")
+        elif most and len(found) > most:
+            faults.append(f"classhub:hosts: only one host may have the role {role}, not {', '.join(found)}")
+    owners: dict[str, str] = {}
+    for minion_id, host in sound.items():
+        first = owners.setdefault(host["address"], minion_id)
+        if first != minion_id:
+            faults.append(f"classhub:hosts:{minion_id}:address: {host['address']} is {first}'s already")
+    return faults
+
+
+def _networks(settings: dict) -> list[str]:
+    """The ranges that Docker takes on each host: valid, and clear of each other and of the class's hosts."""
+    engine, faults = settings["engine"], []
+    ranges: list[tuple[str, ipaddress.IPv4Network]] = []
+
+    def add(path: str, text: object) -> None:
+        try:
+            ranges.append((path, ipaddress.IPv4Network(str(text))))
+        except ValueError as error:
+            faults.append(f"classhub:engine:{path}: {error}; write a network such as 172.31.0.0/16")
+
+    try:
+        bip = ipaddress.IPv4Interface(str(engine["bip"]))
+        if bip.network.prefixlen > 28 or bip.ip == bip.network.network_address:
+            raise ValueError(f"{engine['bip']!r} must be a host address in a network of /28 or larger")
+        ranges.append(("bip", bip.network))
+    except ValueError as error:
+        faults.append(f"classhub:engine:bip: {error}; write the bridge's address such as 172.30.0.1/24")
+    for number, pool in enumerate(engine["address_pools"]):
+        path = f"address_pools:{number}"
+        if not isinstance(pool, dict) or set(pool) != {"base", "size"}:
+            faults.append(f"classhub:engine:{path}: must be a mapping with base and size")
+            continue
+        add(f"{path}:base", pool["base"])
+        if not isinstance(pool["size"], int) or not 8 <= pool["size"] <= 30:
+            faults.append(f"classhub:engine:{path}:size: {pool['size']!r} is not a prefix length from 8 to 30")
+    add("swarm_address_pool", engine["swarm_address_pool"])
+    for number, (path, network) in enumerate(ranges):
+        for other_path, other in ranges[:number]:
+            if network.overlaps(other):
+                faults.append(f"classhub:engine:{path}: {network} overlaps {other_path} ({other})")
+        for minion_id, host in settings["hosts"].items():
+            if not _host_faults(minion_id, host) and ipaddress.IPv4Address(host["address"]) in network:
+                faults.append(f"classhub:engine:{path}: {network} holds the address of {minion_id}")
+    return faults
+
+
+def _relations(settings: dict) -> list[str]:
+    faults, server, proxy, hub = [], settings["server"], settings["proxy"], settings["hub"]
+    try:
+        if size(server["memory_guarantee"]) > size(server["memory"]):
+            faults.append("classhub:server:memory_guarantee: is more than classhub:server:memory")
+    except ValueError:
+        pass  # each is reported by itself
+    sound = {k: v for k, v in settings["hosts"].items() if not _host_faults(k, v)}
+    if settings["storage"]["driver"] == "local" and len(sound) > 1:
+        faults.append("classhub:storage:driver: local serves a class of one host; use nfs or shared")
+    if proxy["tls"] == "files" and not proxy["certificate"]:
+        faults.append("classhub:proxy:certificate: missing; classhub:proxy:tls is files")
+    if hub["authenticator"] == "lab" and proxy["tls"] == "files":
+        faults.append("classhub:hub:authenticator: lab is for labs; a class with a real certificate may not use it")
+    ports = [hub[key] for key in ("port", "api_port", "proxy_api_port")]
+    if len(set(ports)) < len(ports):
+        faults.append("classhub:hub: port, api_port and proxy_api_port must differ")
+    return faults
+
+
+def role_faults(settings: dict, minion_id: str, roles: list[str]) -> list[str]:
+    """Faults that only one minion can have: its place in the class and the secrets of its roles."""
+    if minion_id not in settings["hosts"]:
+        return [f"classhub:hosts: this minion, {minion_id}, is not one of the class's hosts"]
+    faults = []
+    if "hub" in roles and settings["hub"]["authenticator"] == "lab" and not settings["hub"]["lab_password"]:
+        faults.append("classhub:hub:lab_password: missing; the lab authenticator needs it")
+    if "proxy" in roles and settings["proxy"]["tls"] == "files" and not settings["proxy"]["key"]:
+        faults.append("classhub:proxy:key: missing; put the private key into pillar/secrets/")
+    return faults

@@ -1,0 +1,280 @@
+#!/bin/bash
+# Turns a Debian 12 or 13 machine into a Salt minion or the Salt master of a class.
+#
+#   bootstrap.sh minion --master ADDR --id ID [--ca-bundle FILE]
+#   bootstrap.sh master [--interface ADDR] [--ca-bundle FILE]
+#   bootstrap.sh install [--ca-bundle FILE]     only packages and Salt: what the other two do first
+#
+# A minion needs this file and requirements/ beside it; the master needs the whole checkout. It may be run again at
+# any time: it changes what differs and restarts Salt only then. Everything from the package index is checked against
+# the hashes in requirements/.
+set -euo pipefail
+
+readonly VENV=/opt/salt
+readonly PROGRAMS=(salt salt-call salt-cp salt-key salt-master salt-minion salt-run)
+# iproute2 and procps are what Salt's own grains and modules call; minimal images lack them.
+readonly PACKAGES=(ca-certificates iproute2 openssl procps python3 python3-venv)
+HERE="$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)"
+readonly HERE
+changed=no
+
+die() {
+    echo "bootstrap.sh: $*" >&2
+    exit 1
+}
+
+say() {
+    echo "bootstrap: $*"
+}
+
+usage() {
+    sed -n '4,6s/^# *//p' "${BASH_SOURCE[0]}" >&2
+    die "$1"
+}
+
+booted_with_systemd() {
+    [[ -d /run/systemd/system ]]
+}
+
+check_machine() {
+    [[ ${EUID} -eq 0 ]] || die "must be run as root."
+    local id="" version=""
+    if [[ -r /etc/os-release ]]; then
+        id="$(sed -n 's/^ID=//p' /etc/os-release)"
+        version="$(sed -n 's/^VERSION_ID="\{0,1\}\([0-9]*\).*/\1/p' /etc/os-release)"
+    fi
+    [[ ${id} == debian && ${version} =~ ^1[23]$ ]] ||
+        die "this machine is '${id:-unknown} ${version}', and classhub runs on Debian 12 or 13."
+}
+
+# Writes standard input to $1 with mode $2 when that changes it, and remembers that something changed.
+put() {
+    local path="$1" mode="$2" new
+    new="$(mktemp)"
+    cat >"${new}"
+    if ! cmp -s "${new}" "${path}"; then
+        install -D -m "${mode}" "${new}" "${path}"
+        say "wrote ${path}"
+        changed=yes
+    fi
+    rm -f "${new}"
+}
+
+install_packages() {
+    local missing=() package
+    for package in "${PACKAGES[@]}"; do
+        dpkg-query -W -f '${Status}' "${package}" 2>/dev/null | grep -q 'ok installed' || missing+=("${package}")
+    done
+    [[ ${#missing[@]} -gt 0 ]] || return 0
+    say "installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -q
+    apt-get install -q -y --no-install-recommends "${missing[@]}"
+}
+
+# update-ca-certificates wants one certificate a file.
+trust_ca_bundle() {
+    local bundle="$1" target=/usr/local/share/ca-certificates work
+    [[ -r ${bundle} ]] || die "cannot read the CA bundle ${bundle}."
+    work="$(mktemp -d)"
+    awk -v dir="${work}" '
+        /-----BEGIN CERTIFICATE-----/ { file = sprintf("%s/classhub-site-%d.crt", dir, ++n) }
+        file                          { print > file }
+        /-----END CERTIFICATE-----/   { close(file); file = "" }' "${bundle}"
+    [[ -e ${work}/classhub-site-1.crt ]] || die "${bundle} holds no certificate in PEM form."
+    if ! cmp -s <(cat "${work}"/classhub-site-*) <(cat "${target}"/classhub-site-* 2>/dev/null); then
+        mkdir -p "${target}"
+        rm -f "${target}"/classhub-site-*.crt
+        install -m 0644 "${work}"/classhub-site-*.crt "${target}"
+        say "the machine now trusts the certificates in ${bundle}"
+        update-ca-certificates --fresh >/dev/null
+        changed=yes
+    fi
+    rm -rf "${work}"
+}
+
+# The stamp names all that the virtual environment was made from, Debian's Python included.
+install_salt() {
+    local stamp want program
+    stamp="${VENV}/.classhub"
+    want="$(python3 --version; cat "${HERE}/requirements/build.txt" "${HERE}/requirements/salt.txt" | sha256sum)"
+    if [[ "$(cat "${stamp}" 2>/dev/null)" != "${want}" ]]; then
+        say "installing Salt in ${VENV}"
+        rm -f "${stamp}"
+        if ! "${VENV}/bin/python" --version 2>/dev/null | grep -qxF "$(python3 --version)"; then
+            python3 -m venv --clear "${VENV}"
+        fi
+        # The build's own needs come first, with hashes: otherwise pip fetches them unchecked to build Salt.
+        pip_install "${HERE}/requirements/build.txt"
+        pip_install --no-build-isolation "${HERE}/requirements/salt.txt"
+        "${VENV}/bin/python" -m compileall -q "${VENV}/lib" >/dev/null 2>&1 || true
+        echo "${want}" >"${stamp}"
+        changed=yes
+    fi
+    for program in "${PROGRAMS[@]}"; do
+        ln -sfn "${VENV}/bin/${program}" "/usr/local/bin/${program}"
+    done
+}
+
+pip_install() {
+    PIP_CERT=/etc/ssl/certs/ca-certificates.crt "${VENV}/bin/pip" --disable-pip-version-check --no-cache-dir \
+        install --quiet --require-hashes --no-deps "${@:1:$#-1}" --requirement "${!#}"
+}
+
+minion_config() {
+    cat <<EOF
+# Written by bootstrap.sh: who this minion is and which master it trusts.
+master: ${1}
+id: ${2}
+# Someone waits at the master until the key of a new minion shows up: ask again soon.
+acceptance_wait_time: 5
+# A master may be away for long, and must find its minions when it is back.
+master_tries: -1
+# Servers have no GPU that matters here, and lspci is not installed everywhere.
+enable_gpu_grains: false
+log_level_logfile: warning
+EOF
+}
+
+minion_unit() {
+    cat <<EOF
+[Unit]
+Description=Salt minion of the class
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+ExecStart=${VENV}/bin/salt-minion
+# A job may restart or upgrade the minion it runs in, and must survive that.
+KillMode=process
+# Jobs on a schedule can make it slow to stop.
+TimeoutStopSec=30
+Restart=on-failure
+RestartSec=5
+LimitNOFILE=8192
+
+[Install]
+WantedBy=multi-user.target
+EOF
+}
+
+master_unit() {
+    cat <<EOF
+[Unit]
+Description=Salt master of the class
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+Type=notify
+NotifyAccess=all
+ExecStart=${VENV}/bin/salt-master
+# The job cache holds what minions returned: root's business alone.
+UMask=0077
+TimeoutStopSec=30
+Restart=on-failure
+RestartSec=5
+LimitNOFILE=100000
+
+[Install]
+WantedBy=multi-user.target
+EOF
+}
+
+# Enables and, where systemd runs (it does not in an image build), starts a unit. Restarts it only after a change.
+run_unit() {
+    local unit="$1" wants=/etc/systemd/system/multi-user.target.wants
+    mkdir -p "${wants}"
+    ln -sfn "/etc/systemd/system/${unit}" "${wants}/${unit}"
+    booted_with_systemd || return 0
+    if [[ ${changed} == yes ]]; then
+        systemctl daemon-reload
+        say "starting ${unit}"
+        systemctl restart "${unit}"
+    else
+        systemctl start "${unit}"
+    fi
+}
+
+wait_for_file() {
+    local tries
+    for ((tries = 0; tries < 120; tries++)); do
+        [[ ! -s $1 ]] || return 0
+        sleep 0.5
+    done
+    die "$1 did not appear within a minute; see 'journalctl -u salt-minion -u salt-master'."
+}
+
+# The fingerprint as `salt-key -f` of Salt 3008.3 prints it: of the whole PEM text, without the last line end.
+# `salt-call key.finger` on the minion prints another, of what is between header and footer (saltstack/salt#69970).
+fingerprint() {
+    printf '%s' "$(cat "$1")" | sha256sum | cut -c1-64 | sed 's/../&:/g; s/:$//'
+}
+
+setup_minion() {
+    minion_config "${master}" "${id}" | put /etc/salt/minion.d/classhub.conf 0644
+    minion_unit | put /etc/systemd/system/salt-minion.service 0644
+    run_unit salt-minion.service
+    booted_with_systemd || return 0
+    wait_for_file /etc/salt/pki/minion/minion.pub
+    cat <<EOF
+Key fingerprint of ${id}:
+  $(fingerprint /etc/salt/pki/minion/minion.pub)
+Next, on the master: compare it with 'salt-key -f ${id}'; if they are the same, 'salt-key -a ${id}'.
+EOF
+}
+
+setup_master() {
+    local template="${HERE}/config/master.d/classhub.conf"
+    [[ -r ${template} ]] || die "the master needs the whole checkout: ${template} is missing."
+    {
+        sed "s|/srv/classhub|${HERE}|g" "${template}"
+        [[ -z ${interface} ]] || echo "interface: ${interface}"
+    } | put /etc/salt/master.d/classhub.conf 0644
+    master_unit | put /etc/systemd/system/salt-master.service 0644
+    run_unit salt-master.service
+    booted_with_systemd || return 0
+    wait_for_file /etc/salt/pki/master/master.pub
+    cat <<EOF
+The master of the class serves ${HERE}.
+Next: describe the class in ${HERE}/pillar, then on each host: bootstrap.sh minion --master ADDR --id ID
+EOF
+}
+
+[[ $# -gt 0 ]] || usage "say what this machine is to be: minion, master or install."
+command="$1"
+shift
+master="" id="" ca_bundle="" interface=""
+while [[ $# -gt 0 ]]; do
+    [[ $# -gt 1 ]] || usage "$1 needs a value."
+    case "${command} $1" in
+        "minion --master") master="$2" ;;
+        "minion --id") id="$2" ;;
+        "master --interface") interface="$2" ;;
+        "minion --ca-bundle" | "master --ca-bundle" | "install --ca-bundle") ca_bundle="$2" ;;
+        *) usage "'${command}' does not know $1." ;;
+    esac
+    shift 2
+done
+case "${command}" in
+    minion)
+        [[ -n ${master} ]] || usage "minion needs --master ADDR."
+        [[ -n ${id} ]] || usage "minion needs --id ID."
+        [[ ${master} =~ ^[A-Za-z0-9.:-]+$ ]] || die "'${master}' is no address or host name."
+        [[ ${id} =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] || die "'${id}' is no minion id: letters, digits, '.', '_' and '-'."
+        ;;
+    master) [[ ${interface} =~ ^[0-9a-fA-F.:]*$ ]] || die "'${interface}' is no IP address." ;;
+    install) ;;
+    *) usage "'${command}' is not minion, master or install." ;;
+esac
+
+check_machine
+install_packages
+if [[ -n ${ca_bundle} ]]; then
+    trust_ca_bundle "${ca_bundle}"
+fi
+install_salt
+case "${command}" in
+    minion) setup_minion ;;
+    master) setup_master ;;
+esac

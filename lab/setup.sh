@@ -1,0 +1,64 @@
+#!/bin/bash
+# Gives a fresh Debian or Ubuntu machine what the lab and the tests need: packages, and a Python environment in
+# .cache/venv with the pinned Salt, test tools and linters. Does nothing when all is there.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly VENV=.cache/venv
+
+# command -> Debian package that brings it
+declare -rA PACKAGES=(
+    [docker]=docker.io
+    [dockerd]=docker.io
+    [debootstrap]=debootstrap
+    [chromium]=chromium
+    [ip]=iproute2
+    [iptables]=iptables
+    [git]=git
+    [ps]=procps
+)
+
+die() {
+    echo "lab: $*" >&2
+    exit 1
+}
+
+installed() {
+    dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed'
+}
+
+install_packages() {
+    local missing=() command package
+    for command in "${!PACKAGES[@]}"; do
+        command -v "${command}" >/dev/null || missing+=("${PACKAGES[${command}]}")
+    done
+    for package in python3-venv ca-certificates debian-archive-keyring; do
+        installed "${package}" || missing+=("${package}")
+    done
+    [[ ${#missing[@]} -gt 0 ]] || return 0
+    echo "lab: installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -q
+    # docker.io would start an engine of its own where systemd runs; that one is as good as the lab's.
+    apt-get install -q -y --no-install-recommends "${missing[@]}"
+}
+
+install_python() {
+    local want stamp="${VENV}/.classhub"
+    # Debian's own Python: one from a version manager may lack what Salt's wheels expect.
+    want="$(/usr/bin/python3 --version; cat requirements/build.txt requirements/dev.txt | sha256sum; pwd)"
+    [[ "$(cat "${stamp}" 2>/dev/null)" != "${want}" ]] || return 0
+    echo "lab: installing Python packages in ${VENV}"
+    /usr/bin/python3 -m venv --clear "${VENV}"
+    local pip=("${VENV}/bin/pip" --disable-pip-version-check install -qq --require-hashes --no-deps)
+    export PIP_CERT=/etc/ssl/certs/ca-certificates.crt
+    "${pip[@]}" --requirement requirements/build.txt
+    "${pip[@]}" --no-build-isolation --requirement requirements/dev.txt
+    echo "${want}" >"${stamp}"
+}
+
+[[ ${EUID} -eq 0 ]] || die "must be run as root: it installs packages and runs containers."
+command -v apt-get >/dev/null || die "needs a machine with apt, Debian or Ubuntu."
+mkdir -p .cache
+install_packages
+install_python

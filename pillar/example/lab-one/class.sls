@@ -1,0 +1,14 @@
+# The small class that `make up HOSTS=one` builds.
+{% import_yaml "hosts.yaml" as hosts %}
+classhub:
+  domain: class.test
+  course:
+    id: intro
+    title: Introduction to Data Science (lab)
+    timezone: Europe/Paris
+  hosts: {{ hosts | json }}
+  storage:
+    driver: local
+  hub:
+    authenticator: lab
+    lab_password: lab

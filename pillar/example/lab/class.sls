@@ -1,0 +1,14 @@
+# The class that `make up` builds: the production states, with what only a lab needs.
+{% import_yaml "hosts.yaml" as hosts %}
+classhub:
+  domain: class.test
+  course:
+    id: intro
+    title: Introduction to Data Science (lab)
+    timezone: Europe/Paris
+  hosts: {{ hosts | json }}
+  storage:
+    driver: shared        # the lab's hosts share a volume on /home; its kernel may have no NFS
+  hub:
+    authenticator: lab
+    lab_password: lab

@@ -1,0 +1,15 @@
+# Refuses a class whose settings have faults, all of them in one message, before anything is changed.
+# Needs: nothing. The master finds the faults (_pillar/classhub.py).
+{%- set faults = pillar.get("classhub", {}).get("faults", ["classhub: the master does not check the settings; "
+    "install config/master.d/classhub.conf on it"]) %}
+
+Class settings are valid:
+  {%- if faults %}
+  test.fail_without_changes:
+    - name: {{ ("The settings of this class have faults; nothing was changed. Mend them in pillar:\n- "
+        ~ faults | join("\n- ")) | json }}
+    - failhard: True
+  {%- else %}
+  test.succeed_without_changes:
+    - name: classhub settings
+  {%- endif %}

@@ -1,0 +1,41 @@
+# Docker Engine, with the class's address ranges and log limits from its very first start.
+# Needs: common. Never restarts an engine that students' servers run on (a node's engine takes them with it).
+{%- set classhub = pillar["classhub"] %}
+{%- set engine = classhub["engine"] %}
+
+Engine settings are written:
+  file.serialize:
+    - name: /etc/docker/daemon.json
+    - serializer: json
+    - dataset:
+        bip: {{ engine["bip"] | json }}
+        default-address-pools: {{ engine["address_pools"] | json }}
+        log-driver: json-file
+        log-opts:
+          max-size: {{ engine["log_max_size"] | json }}
+          max-file: {{ engine["log_max_file"] | string | json }}
+        no-new-privileges: true
+        userland-proxy: false
+        {%- if "node" in classhub["roles"] %}
+        labels: [classhub.node=true]
+        {%- endif %}
+    - user: root
+    - group: root
+    - mode: "0644"
+    - makedirs: True
+
+Engine package is installed:
+  pkg.installed:
+    - pkgs:
+      - {{ engine["package"] }}
+      - iptables
+    - install_recommends: False
+    - require:
+      - file: Engine settings are written
+
+Engine service is running:
+  classhub_engine.running:
+    - name: docker
+    - settings: /etc/docker/daemon.json
+    - require:
+      - pkg: Engine package is installed

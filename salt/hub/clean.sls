@@ -1,0 +1,27 @@
+# Takes JupyterHub off the host: services, virtual environment, settings and secrets. Accounts, homes and the hub's
+# database in /var/lib/jupyterhub stay: they are the class's, not the installation's.
+{%- for unit in ["jupyterhub", "jupyterhub-proxy"] %}
+Hub unit {{ unit }} is stopped:
+  service.dead:
+    - name: {{ unit }}
+    - enable: False
+
+Hub unit {{ unit }} is absent:
+  file.absent:
+    - name: /etc/systemd/system/{{ unit }}.service
+    - require:
+      - service: Hub unit {{ unit }} is stopped
+{%- endfor %}
+
+Hub virtual environment is absent:
+  file.absent:
+    - name: /opt/jupyterhub
+    - require:
+      - service: Hub unit jupyterhub is stopped
+
+Hub settings are absent:
+  file.absent:
+    - name: /etc/jupyterhub
+    - require:
+      - service: Hub unit jupyterhub is stopped
+      - service: Hub unit jupyterhub-proxy is stopped

@@ -1,0 +1,13 @@
+# The hub: manager of the swarm, home of the accounts, builder of the image, and JupyterHub with its proxy.
+# Needs: common, engine, storage. Starts without the image: students are told that it is not ready yet.
+include:
+  - hub.swarm
+  - hub.users
+  - hub.image
+  - hub.packages
+  - hub.account
+  - hub.venv
+  - hub.package
+  - hub.config
+  - hub.proxy
+  - hub.service

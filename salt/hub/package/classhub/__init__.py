@@ -1,0 +1,1 @@
+"""What of classhub runs inside the hub's Python: spawner, authenticators, configuration."""

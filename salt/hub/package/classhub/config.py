@@ -1,0 +1,157 @@
+"""The hub's configuration: the class's settings, written as JSON by Salt, become JupyterHub's.
+
+One function a section, which only sets values. The JSON file has these keys:
+
+    address         the hub's IPv4 address on the class's network
+    domain          the name students type
+    tls             self-signed | files: what certificate the class shows
+    groups          system groups of the people on the roster
+    course          id, title
+    server          what a student's server gets: pillar classhub:server
+    hub             ports, limits and the authenticator: pillar classhub:hub
+
+Secrets come from the environment: CONFIGPROXY_AUTH_TOKEN (read by JupyterHub itself),
+CLASSHUB_ADMIN_TOKEN and CLASSHUB_PROXY_SYNC_TOKEN.
+"""
+
+import html
+import json
+import os
+import re
+from pathlib import Path
+
+from traitlets.config import Config
+
+from classhub.authenticator import LabAuthenticator
+from classhub.spawner import ClassSpawner
+
+STATE = Path("/var/lib/jupyterhub")
+NETWORK_FILESYSTEMS = {
+    "nfs", "nfs4", "cifs", "smb3", "ceph", "lustre", "beegfs", "fuse.glusterfs", "fuse.sshfs",
+}  # fmt: skip
+
+
+class ConfigurationError(Exception):
+    """The hub must not start like this."""
+
+
+def configure(c: Config, settings_file: str | Path, state: Path = STATE) -> None:
+    """Set everything in JupyterHub's configuration object."""
+    settings = json.loads(Path(settings_file).read_text(encoding="utf-8"))
+    set_addresses(c, settings)
+    set_state(c, state)
+    set_proxy(c, settings)
+    set_limits(c, settings)
+    set_authenticator(c, settings)
+    set_pages(c, settings)
+    set_spawner(c, settings)
+    set_services(c, os.environ)
+
+
+def set_addresses(c: Config, settings: dict) -> None:
+    """Nodes and the proxy host reach the hub on its address in the class's network."""
+    address, hub = settings["address"], settings["hub"]
+    c.JupyterHub.bind_url = f"http://{address}:{hub['port']}"
+    c.JupyterHub.hub_bind_url = f"http://{address}:{hub['api_port']}"
+    c.JupyterHub.hub_connect_url = f"http://{address}:{hub['api_port']}"
+    # https here also marks all the hub's cookies as secure
+    c.JupyterHub.public_url = f"https://{settings['domain']}/"
+
+
+def set_state(c: Config, state: Path) -> None:
+    refuse_network_filesystem(state)
+    c.JupyterHub.db_url = f"sqlite:///{state}/jupyterhub.sqlite"
+    c.JupyterHub.cookie_secret_file = f"{state}/cookie_secret"
+    c.JupyterHub.upgrade_db = True  # of a newer JupyterHub; keeps a copy of the old database
+
+
+def refuse_network_filesystem(path: Path, mounts: str | Path = "/proc/mounts") -> None:
+    """SQLite's locks are not safe on network filesystems: https://www.sqlite.org/faq.html#q5"""
+    path = Path(os.path.realpath(path))
+    kind = ""
+    depth = -1
+    for line in Path(mounts).read_text(encoding="utf-8").splitlines():
+        _, target, fstype, *_ = line.split(" ")
+        mount = Path(re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), target))
+        # a later mount hides an earlier one at the same place
+        if path.is_relative_to(mount) and len(mount.parts) >= depth:
+            kind, depth = fstype, len(mount.parts)
+    if kind in NETWORK_FILESYSTEMS:
+        raise ConfigurationError(
+            f"{path} is on a network filesystem ({kind}), where SQLite loses data: "
+            "put it on a disk of the hub."
+        )
+
+
+def set_proxy(c: Config, settings: dict) -> None:
+    """The proxy is a service of its own: the hub restarts without an interruption for students."""
+    c.JupyterHub.cleanup_servers = False
+    c.JupyterHub.cleanup_proxy = False
+    c.ConfigurableHTTPProxy.should_start = False
+    c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{settings['hub']['proxy_api_port']}"
+
+
+def set_limits(c: Config, settings: dict) -> None:
+    hub = settings["hub"]
+    c.JupyterHub.active_server_limit = hub["active_server_limit"]
+    c.JupyterHub.concurrent_spawn_limit = hub["concurrent_spawn_limit"]
+    c.JupyterHub.allow_named_servers = False
+
+
+def set_authenticator(c: Config, settings: dict) -> None:
+    kinds = {"lab": set_lab_authenticator}
+    kind = settings["hub"]["authenticator"]
+    if kind not in kinds:
+        raise ConfigurationError(f"hub:authenticator is {kind!r}; known are: {', '.join(kinds)}.")
+    kinds[kind](c, settings)
+    c.Authenticator.admin_users = set()
+    c.Authenticator.refresh_pre_spawn = True
+
+
+def set_lab_authenticator(c: Config, settings: dict) -> None:
+    c.JupyterHub.authenticator_class = LabAuthenticator
+    c.LabAuthenticator.password = settings["hub"]["lab_password"]
+    c.LabAuthenticator.groups = settings["groups"]
+    c.LabAuthenticator.public_certificate = settings["tls"] == "files"
+
+
+def set_pages(c: Config, settings: dict) -> None:
+    # announcements are inserted into the page as HTML
+    c.JupyterHub.template_vars = {"announcement_login": html.escape(settings["course"]["title"])}
+    c.JupyterHub.tornado_settings = {
+        "slow_spawn_timeout": 1,  # seconds until the browser gets the page that shows progress
+        "xsrf_cookie_kwargs": {"secure": True},  # the other cookies follow public_url
+        "headers": {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"},
+    }
+
+
+def set_spawner(c: Config, settings: dict) -> None:
+    server = settings["server"]
+    c.JupyterHub.spawner_class = ClassSpawner
+    c.Spawner.cmd = ["jupyterhub-singleuser"]
+    c.Spawner.default_url = server["default_url"]
+    c.Spawner.start_timeout = server["start_timeout"]
+    c.Spawner.poll_interval = server["poll_interval"]
+    # traits that DockerSpawner declares anew do not read c.Spawner
+    c.ClassSpawner.mem_limit = server["memory"]
+    c.ClassSpawner.mem_guarantee = server["memory_guarantee"]
+    c.ClassSpawner.cpu_limit = float(server["cpus"]) or None
+    c.ClassSpawner.pids_limit = server["pids"]
+    c.ClassSpawner.tmp_size = server["tmp"]
+    c.ClassSpawner.pending_timeout = server["pending_timeout"]
+    c.ClassSpawner.course = settings["course"]["id"]
+    c.ClassSpawner.constraints = ["engine.labels.classhub.node==true"]
+    c.ClassSpawner.client_kwargs = {"base_url": "unix:///var/run/docker.sock", "timeout": 20}
+
+
+def set_services(c: Config, environment: dict) -> None:
+    """Tokens of Salt's modules (operator) and of the proxy's unit, for its routes (proxy-sync)."""
+    c.JupyterHub.services = [
+        {"name": "operator", "api_token": environment["CLASSHUB_ADMIN_TOKEN"]},
+        {"name": "proxy-sync", "api_token": environment["CLASSHUB_PROXY_SYNC_TOKEN"]},
+    ]
+    operator = ["list:users", "read:users", "servers", "read:hub", "proxy"]
+    c.JupyterHub.load_roles = [
+        {"name": "operator", "scopes": operator, "services": ["operator"]},
+        {"name": "proxy-sync", "scopes": ["proxy"], "services": ["proxy-sync"]},
+    ]

@@ -1,0 +1,421 @@
+"""Students' servers: one Swarm service each, run as the student on whichever node has room.
+
+The hub is not part of an overlay network. A server's port is published in host mode on the node
+where its task lands; the address comes from the node, the port from the task. Services are never
+restarted by Swarm: a server that dies is reported, written to the journal and removed, and the
+student starts a new one.
+
+Upstream's SwarmSpawner lends the Docker client and the state kept in the hub's database. It cannot
+find host-mode ports, takes a task on a dead node for a running one, and waits the whole start
+timeout for a node with room.
+"""
+
+import asyncio
+import json
+import pwd
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from docker.errors import APIError, DockerException
+from docker.types import (
+    ContainerSpec,
+    EndpointSpec,
+    Mount,
+    Placement,
+    Resources,
+    RestartPolicy,
+    ServiceMode,
+    TaskTemplate,
+)
+from dockerspawner import SwarmSpawner
+from jupyterhub.traitlets import ByteSpecification
+from requests.exceptions import RequestException
+from traitlets import Float, Integer, List, Unicode, default
+
+from classhub import tasks
+from classhub.tasks import ServerError
+
+ENGINE_ERRORS = (DockerException, RequestException)
+OUTDATED = "out of sequence"  # the engine, of a service that was changed since it was looked at
+THREADS = 8
+
+
+def is_hiccup(error: Exception) -> bool:
+    """Whether the engine could not be asked, as opposed to having answered no."""
+    if not isinstance(error, APIError):
+        return True
+    return error.is_server_error() and OUTDATED not in str(error)
+
+
+def is_missing(error: Exception) -> bool:
+    """Whether the engine says that there is no such thing."""
+    return isinstance(error, APIError) and error.response.status_code == 404
+
+
+class ClassSpawner(SwarmSpawner):
+    """Starts, watches and stops the server of one student."""
+
+    image_file = Unicode(
+        "/etc/jupyterhub/image.json",
+        config=True,
+        help='JSON file with the key "image": what servers run. Read at each start.',
+    )
+    home_format = Unicode(
+        "/home/{username}", config=True, help="Home directory, the same path on every node."
+    )
+    nss_dir = Unicode(
+        "/home/.nss",
+        config=True,
+        help="Directory of <username>/passwd and group, mounted on /var/lib/extrausers.",
+    )
+    course = Unicode("", config=True, help="Course id, for the label classhub.course.")
+    constraints = List(Unicode(), config=True, help="Swarm placement constraints.")
+    pids_limit = Integer(512, config=True, help="Processes and threads in one server.")
+    tmp_size = ByteSpecification(
+        "128M", config=True, help="Size of the tmpfs on /tmp; what is in it counts as memory."
+    )
+    pending_timeout = Float(
+        15, config=True, help="Seconds to wait for a node with room before a start is refused."
+    )
+    stop_timeout = Float(
+        20, config=True, help="Seconds to wait for the container of a stopped server to be gone."
+    )
+    wait_interval = Float(0.2, config=True, help="Seconds between two looks at a task.")
+
+    # -- names, the account and the engine
+
+    @default("object_name")
+    def _object_name_default(self) -> str:
+        return "jupyter-" + "--".join(filter(None, (self.user.name, self.name)))
+
+    @property
+    def executor(self) -> ThreadPoolExecutor:
+        """Threads that talk to the engine, for all servers. In upstream's only one, a slow call
+        would hold up the class."""
+        if ClassSpawner._executor is None:
+            ClassSpawner._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="engine")
+        return ClassSpawner._executor
+
+    async def docker(self, method: str, *args, **kwargs):
+        """Call the engine; a call that can be repeated survives a hiccup of it."""
+        for pause in (0.5, 2):
+            try:
+                return await super().docker(method, *args, **kwargs)
+            except ENGINE_ERRORS as error:
+                if method == "create_service" or not is_hiccup(error):
+                    raise
+                self.log.warning("%s: %s: %s; trying again", self._log_name, method, error)
+            await asyncio.sleep(pause)
+        return await super().docker(method, *args, **kwargs)
+
+    def account(self) -> pwd.struct_passwd:
+        name = self.user.name
+        try:
+            account = pwd.getpwnam(name)
+        except KeyError:
+            message = tasks.NO_ACCOUNT.format(name=name)
+            raise ServerError(message, reason="no-account", status_code=403) from None
+        if account.pw_uid < 1000 or account.pw_gid < 1000:
+            message = tasks.SYSTEM_ACCOUNT.format(name=name)
+            raise ServerError(message, reason="system-account", status_code=403)
+        return account
+
+    def current_image(self) -> str:
+        try:
+            with open(self.image_file, encoding="utf-8") as file:
+                return json.load(file)["image"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            detail = f"{self.image_file}: {error!r}"
+            raise ServerError(tasks.NO_IMAGE_YET, reason="no-image", detail=detail) from None
+
+    def get_env(self) -> dict:
+        name = self.user.name
+        own = {"HOME": self.home_format.format(username=name), "XDG_CACHE_HOME": "/tmp/cache"}
+        return super().get_env() | own | dict.fromkeys(("USER", "LOGNAME", "NB_USER"), name)
+
+    # -- start
+
+    async def start(self) -> tuple[str, int]:
+        """Create the service, wait until the server answers, and return its address and port."""
+        self._notes: list[str] = []
+        account = self.account()
+        self.image = self.current_image()
+        try:
+            if not await self.remove_service(self.object_name):
+                raise ServerError(tasks.STILL_STOPPING, reason="still-stopping")
+            self._note("Looking for a node with room")
+            await self.create_service(self.service_spec(account))
+            task = await self.running_task()
+            address, port = await self.published(task)
+            self._note(f"Starting on {address}")
+            await self.answer(address, port)
+        except ENGINE_ERRORS as error:
+            raise ServerError(tasks.NO_ENGINE, reason="engine", detail=str(error)) from error
+        return address, port
+
+    @property
+    def mounts(self) -> list[Mount]:
+        """The home, the student's own line of passwd and group, and a /tmp in memory."""
+        name, home = self.user.name, self.home_format.format(username=self.user.name)
+        return [
+            Mount(home, home, type="bind"),
+            Mount("/var/lib/extrausers", f"{self.nss_dir}/{name}", type="bind", read_only=True),
+            Mount("/tmp", None, type="tmpfs", tmpfs_mode=0o1777, tmpfs_size=self.tmp_size),
+        ]
+
+    def service_spec(self, account: pwd.struct_passwd) -> dict:
+        """Arguments of docker-py's create_service."""
+        name, home = self.user.name, self.home_format.format(username=self.user.name)
+        labels = {"classhub.user": name, "classhub.course": self.course}
+        container = ContainerSpec(
+            self.image,
+            args=[*self.cmd, *self.get_args()],
+            env=self.get_env(),
+            user=f"{account.pw_uid}:{account.pw_gid}",
+            workdir=home,
+            hostname=self.object_name[:63],
+            mounts=self.mounts,
+            cap_drop=["ALL"],
+            read_only=True,
+            init=True,
+            stop_grace_period=10 * 10**9,
+            labels=labels,
+        )
+        resources = Resources(
+            cpu_limit=int(self.cpu_limit * 1e9) if self.cpu_limit else None,
+            mem_limit=self.mem_limit,
+            mem_reservation=self.mem_guarantee or self.mem_limit,
+        )
+        resources["Limits"]["Pids"] = self.pids_limit  # docker-py has no argument for it
+        task = TaskTemplate(
+            container,
+            resources=resources,
+            restart_policy=RestartPolicy("none"),
+            placement=Placement(constraints=self.constraints),
+        )
+        endpoint = EndpointSpec("dnsrr", {None: (self.port, "tcp", "host")})
+        return {
+            "task_template": task,
+            "name": self.object_name,
+            "labels": labels,
+            "endpoint_spec": endpoint,
+        }
+
+    async def create_service(self, spec: dict) -> None:
+        """Create the service; a start that is cancelled meanwhile leaves none behind."""
+        creation = asyncio.ensure_future(self.docker("create_service", **spec))
+        try:
+            self.object_id = (await asyncio.shield(creation))["ID"]
+        except asyncio.CancelledError:
+            await asyncio.wait([creation])  # the engine cannot be stopped half-way
+            if not creation.exception():
+                await self.remove_service(creation.result()["ID"])
+            raise
+
+    async def running_task(self) -> dict:
+        """Wait for a node to run the container."""
+        began = time.monotonic()
+        while True:
+            task = await self.newest_task(self.object_id)
+            if task and not tasks.is_alive(task):
+                await self.fail(task)
+            if task and task["Status"]["State"] == "running":
+                return task
+            refused = task and task["Status"]["State"] == "pending" and task["Status"].get("Err")
+            if refused and time.monotonic() - began > self.pending_timeout:
+                raise tasks.start_error(task)
+            await asyncio.sleep(self.wait_interval)
+
+    async def published(self, task: dict) -> tuple[str, int]:
+        """Address of the node and port of a running task.
+
+        The port may come a moment after the state.
+        """
+        for _ in range(25):
+            if not (task and tasks.is_alive(task)):
+                break
+            for port in (task["Status"].get("PortStatus") or {}).get("Ports") or []:
+                if port["TargetPort"] == self.port and port["PublishMode"] == "host":
+                    return await self.node_address(task["NodeID"]), port["PublishedPort"]
+            await asyncio.sleep(self.wait_interval)
+            task = await self.newest_task(self.object_id)
+        detail = tasks.describe(task) if task else "no task"
+        raise ServerError(tasks.NO_PORT, reason="no-port", detail=detail)
+
+    async def node_address(self, node_id: str) -> str:
+        node = await self.docker("inspect_node", node_id)
+        address = node["Status"].get("Addr")
+        if address in (None, "", "0.0.0.0", "127.0.0.1") and "ManagerStatus" in node:
+            # a manager does not see itself from outside
+            address = node["ManagerStatus"]["Addr"].rsplit(":", 1)[0]
+        return address
+
+    async def answer(self, address: str, port: int) -> None:
+        """Wait for the server's first answer.
+
+        The hub's own wait backs off to 5 s and does not see the container die.
+        """
+        while not await self.answers(address, port):
+            task = await self.newest_task(self.object_id)
+            if not task:
+                raise ServerError(tasks.EXITED.format(code=""), reason="removed")
+            if not tasks.is_alive(task):
+                await self.fail(task)
+            await asyncio.sleep(self.wait_interval)
+
+    async def answers(self, address: str, port: int) -> bool:
+        writer = None
+        try:
+            reader, writer = await asyncio.wait_for(asyncio.open_connection(address, port), 2)
+            writer.write(f"GET {self.server.base_url}api HTTP/1.0\r\n\r\n".encode())
+            return (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/")
+        except (OSError, TimeoutError):
+            return False
+        finally:
+            if writer:
+                writer.close()
+
+    async def fail(self, task: dict) -> None:
+        await self.bury(task)
+        raise tasks.start_error(task)
+
+    def _note(self, text: str) -> None:
+        self._notes.append(text)
+        self.log.info("%s: %s", self._log_name, text)
+
+    async def progress(self):
+        """Notes of the start for the waiting page; JupyterHub ends this when the start does."""
+        told = 0
+        while True:
+            notes = getattr(self, "_notes", [])
+            for text in notes[told:]:
+                told += 1
+                yield {"progress": min(30 * told, 90), "message": text}
+            await asyncio.sleep(0.3)
+
+    # -- watch
+
+    async def newest_task(self, service: str) -> dict | None:
+        try:
+            found = await self.docker("tasks", filters={"service": service})
+        except APIError as error:
+            if is_missing(error):
+                return None
+            raise
+        return max(found, key=lambda task: task["CreatedAt"], default=None)
+
+    async def poll(self) -> int | str | None:
+        """None while the server runs, else what became of it; a dead server's service is removed.
+
+        An engine that cannot be asked says nothing about the server. A starting hub drops servers
+        whose poll raises, so the answer is then "still there"; the next poll knows more.
+        """
+        try:
+            if not self.object_id:
+                if not self._start_pending:
+                    # the hub's restart interrupted a start: nobody knows that server's address
+                    await self.remove_service(self.object_name)
+                return 0
+            task = await self.newest_task(self.object_id)
+            if task and tasks.is_alive(task):
+                return None
+            if task and not self._start_pending:
+                await self.bury(task)
+            return tasks.describe(task) if task else 0
+        except ENGINE_ERRORS as error:
+            self.log.error("%s: the engine does not answer: %s", self._log_name, error)
+            return None
+
+    async def bury(self, task: dict) -> None:
+        """Keep the last words of a dead server in the hub's journal, then remove what is left."""
+        text = await self.last_words() if tasks.had_container(task) else "  (it never ran)"
+        self.log.warning("%s: %s; last output:\n%s", self._log_name, tasks.describe(task), text)
+        await self.remove_service(self.object_id)
+
+    async def last_words(self) -> str:
+        logs = self.docker(
+            "service_logs", self.object_id, stdout=True, stderr=True, tail=30, is_tty=False
+        )
+        try:
+            output = await asyncio.wait_for(logs, 5)
+        except (*ENGINE_ERRORS, TimeoutError) as error:  # its node may be gone
+            return f"  (none: {error!r})"
+        return tasks.quoted(output if isinstance(output, bytes) else b"".join(output))
+
+    # -- stop
+
+    async def stop(self, now: bool = False) -> None:
+        """Stop the server and wait for its container to be gone.
+
+        A quick restart must not put two servers on one home.
+        """
+        await self.remove_service(self.object_id or self.object_name)
+        self.clear_state()
+
+    def clear_state(self) -> None:
+        super().clear_state()
+        self.object_id = ""
+
+    async def remove_service(self, service: str) -> bool:
+        """Scale to zero, wait for the container to go, remove; True when nothing is left.
+
+        Swarm forgets the tasks of a removed service at once, so removing it first would hide a
+        container that still runs. One that does not go in time keeps its scaled-down service, which
+        the next start finds. All is done by id: a slow removal must not hit the next service of the
+        same name.
+        """
+        try:
+            service_id = await self.scale_to_zero(service)
+            if await self.container_gone(service_id):
+                await self.docker("remove_service", service_id)
+                return True
+        except APIError as error:
+            if is_missing(error):
+                return True
+            raise
+        self.log.error("%s: %s has not stopped in time", self._log_name, service)
+        return False
+
+    async def scale_to_zero(self, service: str) -> str:
+        """Returns the id of the service."""
+        while True:
+            found = await self.docker("inspect_service", service)
+            try:
+                await self.docker(
+                    "update_service",
+                    found["ID"],
+                    found["Version"]["Index"],
+                    name=found["Spec"]["Name"],
+                    mode=ServiceMode("replicated", 0),
+                    fetch_current_spec=True,
+                )
+            except APIError as error:
+                if OUTDATED not in str(error):
+                    raise
+                await asyncio.sleep(self.wait_interval)
+            else:
+                return found["ID"]
+
+    async def container_gone(self, service_id: str) -> bool:
+        """Whether no node runs a task of the service any more, as far as that can be known."""
+        deadline = time.monotonic() + self.stop_timeout
+        while True:
+            found = await self.docker("tasks", filters={"service": service_id})
+            on_nodes = [task for task in found if task.get("NodeID")]
+            left = [task for task in on_nodes if task["Status"]["State"] not in tasks.DEAD]
+            nodes = {task["NodeID"] for task in left}
+            if all([await self.node_is_down(node) for node in nodes]):
+                return True
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(self.wait_interval)
+
+    async def node_is_down(self, node_id: str) -> bool:
+        """A node that is down cannot be asked; it removes the container itself when it returns."""
+        try:
+            node = await self.docker("inspect_node", node_id)
+        except APIError as error:
+            if is_missing(error):
+                return True
+            raise
+        return node["Status"]["State"] == "down"

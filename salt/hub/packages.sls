@@ -1,0 +1,8 @@
+# Debian packages of the hub. JupyterHub itself is in a virtual environment (hub.venv).
+Hub packages are installed:
+  pkg.installed:
+    - pkgs:
+      - curl
+      - node-configurable-http-proxy
+      - python3-venv
+    - install_recommends: False

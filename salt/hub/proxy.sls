@@ -1,0 +1,25 @@
+# JupyterHub's proxy, in front of the hub and of every server. A restart of it cuts every student's connection, so it
+# happens for nothing but its own unit, addresses and secret.
+include:
+  - hub.packages
+  - hub.config
+
+Hub proxy unit is there:
+  file.managed:
+    - name: /etc/systemd/system/jupyterhub-proxy.service
+    - source: salt://hub/files/jupyterhub-proxy.service
+    - user: root
+    - group: root
+    - mode: "0644"
+
+Hub proxy service is running:
+  service.running:
+    - name: jupyterhub-proxy
+    - enable: True
+    - require:
+      - pkg: Hub packages are installed
+      - classhub_secrets: Hub token of the proxy's unit is there
+    - watch:
+      - file: Hub proxy unit is there
+      - file: Hub addresses for the units are written
+      - classhub_secrets: Hub secrets are generated

@@ -1,0 +1,50 @@
+# nginx's container, kept by systemd: a new image restarts it, new settings or a new certificate reload it.
+# Needs: proxy.image, proxy.certificate, proxy.config.
+{%- set tls = "file" if pillar["classhub"]["proxy"]["tls"] == "files" else "x509" %}
+include:
+  - engine
+  - proxy.image
+  - proxy.certificate
+  - proxy.config
+
+Proxy service names its image:
+  file.managed:
+    - name: /etc/classhub/nginx-container.env
+    - contents: IMAGE=classhub/nginx:{{ pillar["classhub"]["proxy"]["recipe"] }}
+    - user: root
+    - group: root
+    - mode: "0644"
+    - makedirs: True
+
+Proxy service is installed:
+  file.managed:
+    - name: /etc/systemd/system/nginx-container.service
+    - source: salt://proxy/files/nginx-container.service
+    - user: root
+    - group: root
+    - mode: "0644"
+
+Proxy service is running:
+  service.running:
+    - name: nginx-container
+    - enable: True
+    - require:
+      - classhub_engine: Engine service is running
+      - file: Proxy settings are written
+      - file: Proxy outage page is there
+      - {{ tls }}: Proxy certificate is there
+    - watch:
+      - classhub_image: Proxy image is built
+      - file: Proxy service names its image
+      - file: Proxy service is installed
+
+Proxy service has the current settings:
+  service.running:
+    - name: nginx-container
+    - reload: True
+    - require:
+      - service: Proxy service is running
+    - watch:
+      - file: Proxy settings are written
+      - {{ tls }}: Proxy key is there
+      - {{ tls }}: Proxy certificate is there

@@ -1,0 +1,36 @@
+# A node's side of the class's filesystem: mounted with driver nfs, and proved to be the hub's with every driver.
+# Needs: common. Waits for the hub, no longer than classhub:storage:wait.
+{%- set classhub = pillar["classhub"] %}
+{%- set storage = classhub["storage"] %}
+{%- set hub = classhub["hub_host"] %}
+
+{%- if storage["driver"] == "nfs" %}
+
+Storage client package is installed:
+  pkg.installed:
+    - name: nfs-common
+
+Storage of the hub is mounted:
+  mount.mounted:
+    - name: /home
+    - device: {{ hub["address"] }}:/home
+    - fstype: nfs4
+    - opts: {{ (storage["nfs_options"] + ["_netdev"]) | json }}
+    - persist: True
+    - mkmnt: True
+    # the hub may still be installing its server
+    - retry:
+        attempts: {{ (storage["wait"] / 10) | round(0, "ceil") | int }}
+        interval: 10
+        until: True
+    - require:
+      - pkg: Storage client package is installed
+    - require_in:
+      - classhub_filesystem: Storage is the class's filesystem
+{%- endif %}
+
+Storage is the class's filesystem:
+  classhub_filesystem.verified:
+    - name: /home
+    - hub: {{ hub["id"] | json }}
+    - wait: {{ storage["wait"] }}

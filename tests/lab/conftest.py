@@ -1,0 +1,87 @@
+"""The lab for the tests in this folder.
+
+With CLASSHUB_LAB_FRESH=1 (as `make test` sets it) the lab is made anew, and the tests that need a
+fresh or a small class run too. Without it the tests use the lab that runs, and those others are
+skipped with a reason. The files run in the order of their numbers: each leaves a working class.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import lab
+from tests.support.client import Site, Student
+from tests.support.waiting import wait_until
+
+FRESH = os.environ.get("CLASSHUB_LAB_FRESH") == "1"
+HERE = Path(__file__).parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "lab: needs the lab (a real class on this machine)")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.lab)
+
+
+@pytest.fixture(scope="session")
+def hosts() -> list[str]:
+    """Running hosts whose minions answer; made from nothing where the tests may do that."""
+    if FRESH:
+        lab.lab("down")
+        lab.lab("hosts")
+    assert lab.hosts(), "no lab runs: `make up`, or set CLASSHUB_LAB_FRESH=1"
+    wait_until(
+        "all minions answer",
+        lambda: lab.salt("*", "test.ping"),
+        120,
+        ignoring=(AssertionError, lab.CommandFailed),
+    )
+    return lab.hosts()
+
+
+@pytest.fixture(scope="session")
+def fresh_hosts(hosts: list[str]) -> list[str]:
+    if not FRESH:
+        pytest.skip("remakes the lab: set CLASSHUB_LAB_FRESH=1")
+    return hosts
+
+
+@pytest.fixture(scope="session")
+def site(hosts: list[str]) -> Site:
+    """The deployed full class; deploys it where test_1 did not just do so."""
+    assert hosts == sorted(lab.ADDRESSES), f"the full class is wanted, these hosts run: {hosts}"
+    token = lab.on("hub", "cat", "/etc/jupyterhub/operator.token", check=False)
+    if not token:
+        failed = lab.lines(lab.apply(), "failed")
+        assert not failed, "\n".join(failed)
+    where = lab.site()
+    lab.wait_for_hub(where)
+    return where
+
+
+@pytest.fixture
+def quiet(site: Site) -> Iterator[Site]:
+    """The class with no server running, before the test and after it."""
+    lab.stop_everyone(site)
+    yield site
+    lab.wait_for_hub(site)
+    lab.stop_everyone(site)
+
+
+@pytest.fixture(scope="session")
+def student(site: Site) -> Callable[[str], Student]:
+    """student(name): that student, signed in once for all tests."""
+    known: dict[str, Student] = {}
+
+    def signed_in(name: str) -> Student:
+        if name not in known:
+            known[name] = Student(name, site).sign_in()
+        return known[name]
+
+    return signed_in

@@ -1,0 +1,132 @@
+"""The proxy in front of the class: TLS, names, limits, and its page while the hub is away."""
+
+import http.client
+import socket
+import ssl
+
+import pytest
+import requests
+
+from tests.support import lab
+from tests.support.client import Site, Student, resolve
+
+STRANGER = "elsewhere.test"
+REFUSALS = (400, 403, 404, 421)
+
+
+@pytest.fixture
+def stranger(site) -> str:
+    """A name that leads to the proxy and is not the class's."""
+    resolve(STRANGER, site.address)
+    return STRANGER
+
+
+def test_http_leads_to_https(site):
+    answer = _plain(site, site.domain, "/hub/login?next=%2Fhub%2Fhome")
+    assert answer.status_code in (301, 308)
+    assert answer.headers["Location"] == f"{site.url}/hub/login?next=%2Fhub%2Fhome"
+
+
+def test_http_leads_nobody_elsewhere(site, stranger):
+    """The redirect has the class's own name in it, not the one that the request brought."""
+    try:
+        answer = _plain(site, stranger, "/")
+    except requests.ConnectionError:
+        return  # refused without a word
+    assert answer.status_code in REFUSALS or answer.headers["Location"].startswith(site.url)
+
+
+def _plain(site: Site, host: str, path: str) -> requests.Response:
+    with site.session() as session:
+        return session.get(
+            f"http://{site.address}{path}",
+            headers={"Host": host},
+            allow_redirects=False,
+            timeout=20,
+        )
+
+
+def test_browsers_are_told_to_stay_with_https(site):
+    with site.session() as session:
+        answer = session.get(f"{site.url}/hub/login", timeout=20)
+    assert answer.status_code == 200
+    assert "max-age=31536000" in answer.headers["Strict-Transport-Security"]
+
+
+@pytest.mark.parametrize("in_handshake", [True, False])
+def test_other_names_are_refused(site, stranger, in_handshake):
+    """By the name in the TLS handshake, and by the Host of a request over a good handshake."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    connection = http.client.HTTPSConnection(
+        stranger if in_handshake else site.domain, context=context, timeout=20
+    )
+    try:
+        connection.request("GET", "/hub/login", headers={"Host": stranger})
+        answer = connection.getresponse()
+    except (ssl.SSLError, ConnectionError, http.client.HTTPException):
+        return  # refused without a word
+    finally:
+        connection.close()
+    assert answer.status in REFUSALS
+    assert b"username" not in answer.read()
+
+
+@pytest.mark.parametrize(
+    ("version", "accepted"),
+    [
+        (ssl.TLSVersion.TLSv1_1, False),
+        (ssl.TLSVersion.TLSv1_2, True),
+        (ssl.TLSVersion.TLSv1_3, True),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
+def test_tls_versions(site, version, accepted):
+    context = ssl.create_default_context(cafile=str(site.certificate))
+    context.minimum_version = context.maximum_version = version
+    # this side must be willing, or the test would pass without asking the proxy
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with socket.create_connection((site.address, 443), timeout=20) as raw:
+        if accepted:
+            with context.wrap_socket(raw, server_hostname=site.domain) as secured:
+                assert secured.version() == version.name.replace("_", ".")
+        else:
+            with pytest.raises((ssl.SSLError, ConnectionError)) as refusal:
+                context.wrap_socket(raw, server_hostname=site.domain)
+            assert "NO_PROTOCOLS_AVAILABLE" not in str(refusal.value), "this side refused"
+
+
+def test_large_uploads_are_refused(site):
+    """By the announced length: nobody has to send 4 GB to be told."""
+    context = ssl.create_default_context(cafile=str(site.certificate))
+    connection = http.client.HTTPSConnection(site.domain, context=context, timeout=20)
+    connection.putrequest("PUT", "/user/ada/api/contents/large.bin")
+    connection.putheader("Content-Length", str(4 << 30))
+    connection.endheaders()
+    answer = connection.getresponse()
+    connection.close()
+    assert answer.status == 413
+
+
+def test_a_page_explains_an_outage(site):
+    units = ("jupyterhub", "jupyterhub-proxy")
+    lab.on("hub", "systemctl", "stop", *units)
+    try:
+        with site.session() as session:
+            answer = session.get(f"{site.url}/hub/login", timeout=60)
+    finally:
+        lab.on("hub", "systemctl", "start", *reversed(units))
+        lab.wait_for_hub(site)
+    assert answer.status_code in (502, 503)
+    assert answer.headers["Content-Type"].startswith("text/html")
+    assert "<center>nginx" not in answer.text, "nginx's own error page"
+    assert len(answer.text) > 300
+
+
+def test_passwords_cannot_be_tried_quickly(site):
+    """Last: it uses up this machine's tries, and later sign-ins have to wait."""
+    guesser = Student("eve", site, password="guess")
+    seen = [guesser.send_sign_in_form(patience=0).status_code for _ in range(60)]
+    assert seen[0] == 403, "the first try is an honest mistake"
+    assert 429 in seen, f"60 tries in a row were let through: {seen}"

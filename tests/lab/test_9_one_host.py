@@ -1,0 +1,33 @@
+"""The small class: one host with every role. Runs last, and leaves no lab behind."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab import journey
+from tests.lab.conftest import FRESH
+from tests.support import lab
+
+
+@pytest.fixture(scope="module")
+def one_host() -> Iterator[None]:
+    if not FRESH:
+        pytest.skip("remakes the lab: set CLASSHUB_LAB_FRESH=1")
+    lab.lab("down")
+    lab.lab("up", HOSTS="one")
+    yield
+    lab.lab("down")
+    assert lab.hosts() == []
+
+
+def test_students_work_on_the_only_host(one_host):
+    assert lab.hosts() == ["hub"]
+    where = lab.site()
+    lab.wait_for_hub(where)
+    assert journey.whole(where) == ["hub", "hub"]
+
+
+def test_a_second_run_changes_nothing(one_host):
+    applied = lab.apply()
+    assert not lab.lines(applied, "failed")
+    assert not lab.lines(applied, "changed")

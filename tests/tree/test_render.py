@@ -1,0 +1,60 @@
+"""Every SLS renders for every host of every example class, by real Salt, and compiles to one highstate."""
+
+import pytest
+import yaml
+
+from tests.support.loading import ROOT
+from tests.support.masterless import caller
+
+EXAMPLES = {
+    path.name: yaml.safe_load((path / "hosts.yaml").read_text())
+    for path in sorted((ROOT / "pillar/example").iterdir())
+}
+HOSTS = [(example, minion) for example, hosts in EXAMPLES.items() for minion in hosts]
+
+
+@pytest.fixture(scope="module")
+def as_minion(tmp_path_factory):
+    """``as_minion(example, minion)`` -> a masterless caller, made once."""
+    made = {}
+
+    def get(example, minion):
+        if (example, minion) not in made:
+            made[example, minion] = caller(example, minion, tmp_path_factory.mktemp("salt"))
+        return made[example, minion]
+
+    return get
+
+
+@pytest.mark.parametrize(("example", "minion"), HOSTS)
+def test_highstate_compiles(as_minion, example, minion):
+    compiled = as_minion(example, minion).cmd("state.show_highstate")
+    assert isinstance(compiled, dict), "\n".join(compiled)
+    assert "Class settings are valid" not in compiled
+
+
+@pytest.mark.parametrize(("example", "minion"), HOSTS)
+def test_low_chunks_compile(as_minion, example, minion):
+    """Requisites that name no state show up only here."""
+    chunks = as_minion(example, minion).cmd("state.show_lowstate")
+    assert all(isinstance(chunk, dict) for chunk in chunks), "\n".join(map(str, chunks))
+
+
+CLEAN = sorted(str(path.parent.relative_to(ROOT / "salt")) for path in (ROOT / "salt").rglob("clean.sls"))
+
+
+@pytest.mark.parametrize("component", CLEAN)
+def test_clean_states_compile(as_minion, component):
+    compiled = as_minion("lab-one", "hub").cmd("state.show_sls", f"{component.replace('/', '.')}.clean")
+    assert isinstance(compiled, dict), "\n".join(compiled)
+
+
+def test_a_faulty_class_gets_the_report_alone(tmp_path):
+    root = tmp_path / "pillar"
+    root.mkdir()
+    (root / "machine.sls").write_text("classhub: {server: {memory: 1 GBB}, domain: nope}\n")
+    compiled = caller("lab", "node1", tmp_path, root).cmd("state.show_highstate")
+    assert list(compiled) == ["Class settings are valid"]
+    report = str(compiled["Class settings are valid"])
+    assert "classhub:server:memory: '1 GBB' is not a size" in report
+    assert "classhub:domain: 'nope' is not a domain name" in report

@@ -1,0 +1,139 @@
+"""The hub's settings file becomes JupyterHub's configuration."""
+
+import json
+
+import pytest
+
+import tests.support.hub  # noqa: F401  isort: skip
+
+from traitlets.config import Config
+
+from classhub import config
+from classhub.authenticator import LabAuthenticator
+from classhub.spawner import ClassSpawner
+
+SETTINGS = {
+    "address": "10.0.0.1",
+    "domain": "class.example.edu",
+    "tls": "self-signed",
+    "groups": ["graders", "instructors", "students"],
+    "course": {"id": "intro", "title": "Fish & <Chips>"},
+    "server": {
+        "memory": "1G",
+        "memory_guarantee": "512M",
+        "cpus": 0,
+        "pids": 300,
+        "tmp": "64M",
+        "default_url": "/lab",
+        "start_timeout": 120,
+        "pending_timeout": 15,
+        "poll_interval": 10,
+    },
+    "hub": {
+        "port": 8000,
+        "api_port": 8081,
+        "proxy_api_port": 8001,
+        "authenticator": "lab",
+        "lab_password": "example",
+        "active_server_limit": 3,
+        "concurrent_spawn_limit": 20,
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def tokens(monkeypatch):
+    monkeypatch.setenv("CLASSHUB_ADMIN_TOKEN", "a" * 64)
+    monkeypatch.setenv("CLASSHUB_PROXY_SYNC_TOKEN", "b" * 64)
+
+
+def configured(tmp_path, **sections) -> Config:
+    file = tmp_path / "classhub.json"
+    file.write_text(json.dumps(SETTINGS | sections), encoding="utf-8")
+    c = Config()
+    config.configure(c, file, tmp_path)
+    return c
+
+
+def test_addresses(tmp_path):
+    hub = configured(tmp_path).JupyterHub
+    assert hub.bind_url == "http://10.0.0.1:8000"
+    assert hub.hub_bind_url == hub.hub_connect_url == "http://10.0.0.1:8081"
+    assert hub.public_url == "https://class.example.edu/"
+
+
+def test_servers_and_proxy_outlive_the_hub(tmp_path):
+    c = configured(tmp_path)
+    assert c.JupyterHub.cleanup_servers is False
+    assert c.JupyterHub.cleanup_proxy is False
+    assert c.ConfigurableHTTPProxy.should_start is False
+    assert c.ConfigurableHTTPProxy.api_url == "http://127.0.0.1:8001"
+
+
+def test_spawner_gets_the_server_section(tmp_path):
+    spawner = ClassSpawner(config=configured(tmp_path))
+    assert spawner.mem_limit == 2**30
+    assert spawner.mem_guarantee == 2**29
+    assert spawner.cpu_limit is None
+    assert spawner.pids_limit == 300
+    assert spawner.tmp_size == 64 * 2**20
+    assert spawner.poll_interval == 10
+    assert spawner.default_url == "/lab"
+    assert spawner.course == "intro"
+
+
+def test_cpu_limit(tmp_path):
+    c = configured(tmp_path, server=SETTINGS["server"] | {"cpus": 1.5})
+    assert ClassSpawner(config=c).cpu_limit == 1.5
+
+
+def test_nobody_is_admin_and_the_proxy_token_is_for_the_proxy_alone(tmp_path):
+    c = configured(tmp_path)
+    scopes = {role["name"]: set(role["scopes"]) for role in c.JupyterHub.load_roles}
+    assert c.Authenticator.admin_users == set()
+    assert scopes["proxy-sync"] == {"proxy"}
+    assert not {scope for scope in scopes["operator"] if scope.startswith("admin:")}
+    assert not {"tokens", "shutdown"} & scopes["operator"]
+
+
+def test_title_is_text(tmp_path):
+    shown = configured(tmp_path).JupyterHub.template_vars["announcement_login"]
+    assert shown == "Fish &amp; &lt;Chips&gt;"
+
+
+def test_lab_authenticator(tmp_path):
+    c = configured(tmp_path)
+    assert c.JupyterHub.authenticator_class is LabAuthenticator
+    assert LabAuthenticator(config=c).groups == SETTINGS["groups"]
+
+
+def test_lab_authenticator_sees_the_certificate(tmp_path):
+    with pytest.raises(ValueError, match="real certificate"):
+        LabAuthenticator(config=configured(tmp_path, tls="files"))
+
+
+def test_unknown_authenticator(tmp_path):
+    with pytest.raises(config.ConfigurationError, match="known are: lab"):
+        configured(tmp_path, hub=SETTINGS["hub"] | {"authenticator": "pam"})
+
+
+MOUNTS = r"""/dev/sda1 / ext4 rw 0 0
+hub:/home /srv/home nfs4 rw 0 0
+hub:/x /srv/with\040space nfs rw 0 0
+/dev/sdb1 /srv/home/local ext4 rw 0 0
+"""
+
+
+@pytest.mark.parametrize("path", ["/srv/home/state", "/srv/with space"])
+def test_database_on_a_network_filesystem_is_refused(tmp_path, path):
+    mounts = tmp_path / "mounts"
+    mounts.write_text(MOUNTS, encoding="utf-8")
+    with pytest.raises(config.ConfigurationError, match="network filesystem"):
+        config.refuse_network_filesystem(path, mounts)
+
+
+@pytest.mark.parametrize("path", ["/var/lib/jupyterhub", "/srv/home/local/x", "/srv/homework"])
+def test_database_on_a_disk(tmp_path, path):
+    mounts = tmp_path / "mounts"
+    mounts.write_text(MOUNTS, encoding="utf-8")
+    config.refuse_network_filesystem(path, mounts)

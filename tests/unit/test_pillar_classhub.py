@@ -1,0 +1,83 @@
+"""The ext_pillar gives each minion the whole settings, people to the hub alone, and names every fault."""
+
+import shutil
+
+import pytest
+import yaml
+
+from tests.support.loading import ROOT, load
+
+EXAMPLE = ROOT / "pillar/example/lab"
+
+
+@pytest.fixture
+def compile_pillar(tmp_path, monkeypatch):
+    """``compile_pillar(minion, **changes)`` -> the minion's settings, for the lab's class with ``changes``."""
+    module = load("pillar", "classhub")
+    settings, roster = load("utils", "classhub_settings"), load("utils", "classhub_roster")
+    utils = {f"classhub_settings.{n}": getattr(settings, n) for n in ("compose", "for_minion", "recipe", "role_faults")}
+    utils["classhub_roster.parse"] = roster.parse
+    monkeypatch.setattr(module, "__utils__", utils, raising=False)
+    monkeypatch.setattr(module, "__opts__", {"pillar_roots": {"base": [str(tmp_path)]}}, raising=False)
+    shutil.copy(EXAMPLE / "roster.csv", tmp_path)
+    given = {
+        "domain": "class.test",
+        "hosts": yaml.safe_load((EXAMPLE / "hosts.yaml").read_text()),
+        "storage": {"driver": "shared"},
+        "hub": {"lab_password": "lab"},
+    }
+
+    def run(minion, **changes):
+        merged = settings.merge(given, changes)
+        return module.ext_pillar(minion, {"classhub": merged})["classhub"]
+
+    run.root = tmp_path
+    return run
+
+
+def test_sound_class(compile_pillar):
+    hub, node = compile_pillar("hub"), compile_pillar("node1")
+    assert hub["faults"] == node["faults"] == []
+    assert "ada" in {person["username"] for person in hub["people"]}
+    assert "people" not in node
+    assert node["nodes"] == {"node1": "10.77.0.21", "node2": "10.77.0.22"}
+    assert len(node["image"]["recipe"]) == 16
+
+
+def test_recipe_follows_the_stack(compile_pillar):
+    plain = compile_pillar("hub")["image"]["recipe"]
+    assert compile_pillar("hub", image={"stack": ["numpy==2.4.6"]})["image"]["recipe"] != plain
+    assert compile_pillar("hub", server={"memory": "2G"})["image"]["recipe"] == plain
+
+
+def test_missing_roster_is_a_fault_on_every_host(compile_pillar):
+    (compile_pillar.root / "roster.csv").unlink()
+    for minion in ("hub", "node1", "proxy"):
+        assert any("classhub:roster:file: there is no roster.csv" in fault for fault in compile_pillar(minion)["faults"])
+
+
+def test_roster_faults_carry_file_and_line(compile_pillar):
+    (compile_pillar.root / "roster.csv").write_text("username,role\nada,student\nada,student\n")
+    assert "classhub:roster:file: roster.csv: line 3: username ada is on line 2 already" in compile_pillar("node1")["faults"]
+
+
+def test_roster_in_another_encoding(compile_pillar):
+    (compile_pillar.root / "roster.csv").write_bytes("username,role,name\nada,student,Ren\xe9\n".encode("latin-1"))
+    assert any("is not UTF-8 text" in fault for fault in compile_pillar("hub")["faults"])
+
+
+def test_stranger(compile_pillar):
+    faults = compile_pillar("mallory")["faults"]
+    assert faults == ["classhub:hosts: this minion, mallory, is not one of the class's hosts"]
+
+
+def test_everything_wrong_at_once(compile_pillar):
+    (compile_pillar.root / "roster.csv").write_text("username,role,uid\nada,student,20001\nbob,student,20001\n")
+    faults = compile_pillar(
+        "node1",
+        server={"memory": "1 GBB"},
+        engine={"bip": "172.30.0.1/240"},
+        hosts={"node2": {"address": "10.77.0.22", "roles": ["nodes"]}},
+    )["faults"]
+    for key in ("classhub:server:memory", "classhub:engine:bip", "classhub:hosts:node2:roles", "classhub:roster:file"):
+        assert sum(fault.startswith(key) for fault in faults) == 1, faults

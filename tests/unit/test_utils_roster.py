@@ -1,0 +1,100 @@
+"""The roster is read forgivingly and judged strictly; uids are pinned for ever."""
+
+import pytest
+
+from tests.support.loading import load
+
+roster = load("utils", "classhub_roster")
+ROLES = ("student", "grader", "instructor")
+HEADER = "username,name,email,role,section\n"
+
+
+def test_a_plain_roster():
+    people, faults = roster.parse(HEADER + "ada,Ada Lind,ada@class.test,student,A\n", ROLES)
+    assert faults == []
+    assert people == [
+        {"username": "ada", "name": "Ada Lind", "email": "ada@class.test", "role": "student", "section": "A", "uid": None}
+    ]
+
+
+def test_bom_crlf_blank_lines_quotes_and_case():
+    text = "\ufeffUsername, Name ,email,role,section\r\n\r\n" + '"Ada","Lind, Ada",,student,\r\n,,,,\r\n'
+    people, faults = roster.parse(text, ROLES)
+    assert faults == []
+    assert people[0]["username"] == "ada"
+    assert people[0]["name"] == "Lind, Ada"
+
+
+@pytest.mark.parametrize(
+    ("lines", "fault"),
+    [
+        ("ada,Ada,,student,A\nbob,Bob,,student,A\nADA,Ada,,student,A\n", "line 4: username ada is on line 2"),
+        ("ada,Ada,,pupil,A\n", "line 2: unknown role 'pupil'"),
+        ("../ada,Ada,,student,A\n", "line 2: username '../ada'"),
+        ("root:x,Ada,,student,A\n", "line 2: username 'root:x'"),
+        ("9lives,Ada,,student,A\n", "line 2: username '9lives'"),
+        ("ada,Ada,not-an-address,student,A\n", "line 2: 'not-an-address' is not an email address"),
+        ("ada,Ada,,student,A,extra\n", "line 2: 6 fields, the header has 5"),
+        ("ada,A:da,,student,A\n", "line 2: name has a colon"),
+    ],
+)
+def test_faults_have_their_line(lines, fault):
+    _, faults = roster.parse(HEADER + lines, ROLES)
+    assert any(fault in found for found in faults), faults
+
+
+def test_duplicate_uid():
+    _, faults = roster.parse("username,role,uid\nada,student,20005\nbob,student,20005\n", ROLES)
+    assert faults == ["roster line 3: uid 20005 is on line 2 already"]
+
+
+def test_uid_of_the_system_is_refused():
+    _, faults = roster.parse("username,role,uid\nada,student,0\n", ROLES)
+    assert "uid '0' is not a number from 2000" in faults[0]
+
+
+@pytest.mark.parametrize("text", ["", "name,email\nx,y\n"])
+def test_missing_columns(text):
+    people, faults = roster.parse(text, ROLES)
+    assert people == []
+    assert "roster line 1: no column username" in faults
+
+
+def test_empty_roster():
+    assert roster.parse(HEADER, ROLES)[1] == ["roster: nobody is in it"]
+
+
+def person(name, uid=None):
+    return {"username": name, "uid": uid}
+
+
+def test_uids_are_given_upwards_and_kept():
+    first, _ = roster.assign([person("ada"), person("bob")], {}, set(), 20000)
+    assert first == {"ada": 20000, "bob": 20001}
+    later, _ = roster.assign([person("zoe"), person("bob")], first, set(), 20000)
+    assert later == {"ada": 20000, "bob": 20001, "zoe": 20002}
+
+
+def test_a_leavers_uid_is_not_given_again():
+    ledger, _ = roster.assign([person("new")], {"gone": 20000}, set(), 20000)
+    assert ledger["new"] == 20001
+
+
+def test_a_roster_uid_is_taken_and_skipped():
+    ledger, faults = roster.assign([person("ada"), person("bob", 20000)], {}, {20001}, 20000)
+    assert faults == []
+    assert ledger == {"bob": 20000, "ada": 20002}
+
+
+@pytest.mark.parametrize(
+    ("ledger", "taken", "fault"),
+    [
+        ({"ada": 20000}, set(), "has been 20000 from the start"),
+        ({"bob": 20007}, set(), "uid 20007 belongs to another account"),
+        ({}, {20007}, "uid 20007 belongs to another account"),
+    ],
+)
+def test_contradictions_are_faults_and_change_nothing(ledger, taken, fault):
+    grown, faults = roster.assign([person("ada", 20007)], ledger, taken, 20000)
+    assert fault in faults[0]
+    assert grown == ledger

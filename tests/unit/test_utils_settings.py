@@ -1,0 +1,131 @@
+"""Every fault of a class's settings is found, with its key; sound settings pass whole."""
+
+import copy
+
+import pytest
+import yaml
+
+from tests.support.loading import ROOT, load
+
+settings = load("utils", "classhub_settings")
+DEFAULTS = yaml.safe_load((ROOT / "salt/defaults.yaml").read_text())
+SOUND = {
+    "domain": "class.example.edu",
+    "hosts": {
+        "proxy": {"address": "192.0.2.10", "roles": ["proxy"]},
+        "hub": {"address": "192.0.2.11", "roles": ["hub"]},
+        "node1": {"address": "192.0.2.21", "roles": ["node"]},
+    },
+    "hub": {"lab_password": "not-a-secret"},
+}
+
+
+def faults_of(**changes):
+    given = settings.merge(SOUND, changes)
+    return settings.compose(DEFAULTS, given)[1]
+
+
+def test_sound_settings_have_no_faults():
+    composed, faults = settings.compose(DEFAULTS, SOUND)
+    assert faults == []
+    assert composed["server"]["memory"] == "1G"
+    assert composed["domain"] == "class.example.edu"
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("1G", 2**30), ("512M", 2**29), (4096, 4096), ("4096", 4096), ("2T", 2**41), ("1K", 1024)]
+)
+def test_size(text, size):
+    assert settings.size(text) == size
+
+
+@pytest.mark.parametrize("text", ["1 GBB", "1GB", "-1G", "", "G", "1.5G", None])
+def test_size_refuses(text):
+    with pytest.raises(ValueError, match="not a size"):
+        settings.size(text)
+
+
+BAD = [
+    ({"server": {"memory": "1 GBB"}}, "classhub:server:memory: '1 GBB' is not a size"),
+    ({"server": {"memory": "512M"}}, "classhub:server:memory_guarantee: is more than"),
+    ({"sever": {}}, "classhub:sever: unknown setting; did you mean server?"),
+    ({"server": {"memry": "1G"}}, "classhub:server:memry: unknown setting; did you mean memory?"),
+    ({"server": "1G"}, "classhub:server: must be a mapping, not a text"),
+    ({"server": {"pids": "many"}}, "classhub:server:pids: must be a number, not a text"),
+    ({"server": {"pids": True}}, "classhub:server:pids: must be a number, not true or false"),
+    ({"hosts": {"node1": {"roles": ["nodes"]}}}, "classhub:hosts:node1:roles: unknown role 'nodes'"),
+    ({"hosts": {"node1": {"roles": []}}}, "classhub:hosts:node1:roles: must be a list"),
+    ({"hosts": {"node1": {"address": "300.1.1.1"}}}, "classhub:hosts:node1:address: '300.1.1.1' is not"),
+    ({"hosts": {"node1": {"address": "192.0.2.11"}}}, "classhub:hosts:node1:address: 192.0.2.11 is hub's"),
+    ({"hosts": {"Node_9": {"address": "192.0.2.9", "roles": ["node"]}}}, "classhub:hosts:Node_9: a minion id"),
+    ({"hosts": {"hub2": {"address": "192.0.2.9", "roles": ["hub"]}}}, "only one host may have the role hub"),
+    ({"hosts": {"node1": {"roles": ["hub"]}}}, "classhub:hosts: no host has the role node"),
+    ({"engine": {"bip": "172.30.0.1/33"}}, "classhub:engine:bip:"),
+    ({"engine": {"bip": "172.30.0.0/24"}}, "classhub:engine:bip:"),
+    ({"engine": {"bip": "192.0.2.1/24"}}, "192.0.2.0/24 holds the address of hub"),
+    ({"engine": {"swarm_address_pool": "172.31.0.0/20"}}, "overlaps address_pools:0:base"),
+    ({"engine": {"swarm_address_pool": "10.0.0.1/8"}}, "classhub:engine:swarm_address_pool: 10.0.0.1/8 has host bits"),
+    ({"engine": {"address_pools": [{"base": "10.1.0.0/16"}]}}, "classhub:engine:address_pools:0: must be"),
+    ({"storage": {"driver": "ceph"}}, "classhub:storage:driver: 'ceph' is not one of nfs, shared, local"),
+    ({"storage": {"driver": "local"}}, "classhub:storage:driver: local serves a class of one host"),
+    ({"course": {"timezone": "Paris"}}, "classhub:course:timezone: 'Paris' is not a time zone"),
+    ({"course": {"id": "data 101"}}, "classhub:course:id: 'data 101' is not a course id"),
+    ({"domain": "https://x.edu"}, "classhub:domain: 'https://x.edu' is not a domain name"),
+    ({"image": {"reference": "classhub/student:latest"}}, "classhub:image:reference:"),
+    ({"image": {"stack": ["numpy"]}}, "classhub:image:stack: 'numpy' is not a pinned Python package"),
+    ({"image": {"stack": ["numpy==1; rm -rf /"]}}, "classhub:image:stack:"),
+    ({"roster": {"file": "../../etc/shadow"}}, "classhub:roster:file:"),
+    ({"proxy": {"tls": "files"}}, "classhub:proxy:certificate: missing"),
+    ({"proxy": {"certificate": "hello"}}, "classhub:proxy:certificate: 'hello' is not PEM text"),
+    ({"hub": {"port": 8081}}, "classhub:hub: port, api_port and proxy_api_port must differ"),
+]
+
+
+@pytest.mark.parametrize(("change", "fault"), BAD, ids=[fault for _, fault in BAD])
+def test_fault_is_named_with_its_key(change, fault):
+    assert any(fault in found for found in faults_of(**change)), faults_of(**change)
+
+
+def test_all_faults_come_at_once():
+    found = faults_of(
+        server={"memory": "1 GBB"}, hosts={"node1": {"roles": ["nodes"]}}, engine={"bip": "nonsense"}, domain=""
+    )
+    for key in ("server:memory", "hosts:node1:roles", "engine:bip", "domain"):
+        assert any(f"classhub:{key}" in fault for fault in found)
+
+
+@pytest.mark.parametrize("given", [None, {}, "text", ["list"]])
+def test_no_settings_at_all(given):
+    composed, faults = settings.compose(DEFAULTS, given)
+    assert composed == DEFAULTS
+    assert faults == ["classhub: the pillar has no settings; start from pillar/example/"]
+
+
+def test_a_minion_sees_only_its_own_secrets():
+    composed, _ = settings.compose(DEFAULTS, SOUND)
+    hub, node = settings.for_minion(composed, "hub"), settings.for_minion(composed, "node1")
+    assert hub["hub"]["lab_password"] == "not-a-secret"
+    assert node["hub"]["lab_password"] == ""
+    assert node["roles"] == ["node"]
+    assert node["hub_host"] == {"id": "hub", "address": "192.0.2.11"}
+    assert hub["nodes"] == {"node1": "192.0.2.21"}
+
+
+def test_a_stranger_is_told():
+    composed, _ = settings.compose(DEFAULTS, SOUND)
+    assert "mallory" in settings.role_faults(composed, "mallory", [])[0]
+
+
+def test_merge_copies():
+    defaults = copy.deepcopy(DEFAULTS)
+    settings.merge(defaults, {"engine": {"address_pools": []}})
+    assert defaults == DEFAULTS
+
+
+def test_recipe_follows_files_and_ingredients(tmp_path):
+    (tmp_path / "Dockerfile").write_text("FROM base")
+    first = settings.recipe(tmp_path, "a")
+    assert settings.recipe(tmp_path, "a") == first
+    assert settings.recipe(tmp_path, "b") != first
+    (tmp_path / "Dockerfile").write_text("FROM other")
+    assert settings.recipe(tmp_path, "a") != first
