@@ -5,7 +5,10 @@ __virtualname__ = "classhub"
 
 def __virtual__():
     if "classhub" not in __pillar__:
-        return False, "this minion has no classhub pillar; is config/master.d/classhub.conf installed on the master?"
+        return (
+            False,
+            "this minion has no classhub pillar; is config/master.d/classhub.conf installed on the master?",
+        )
     return __virtualname__
 
 

@@ -31,10 +31,16 @@ def docker(*args: str) -> str:
         salt node1 classhub_engine.docker ps
     """
     if not shutil.which(_DOCKER):
-        raise CommandExecutionError("docker is not installed on this host; apply the state `engine`")
-    answer = __salt__["cmd.run_all"]([_DOCKER, *args], python_shell=False, ignore_retcode=True, output_loglevel="quiet")
+        raise CommandExecutionError(
+            "docker is not installed on this host; apply the state `engine`"
+        )
+    answer = __salt__["cmd.run_all"](
+        [_DOCKER, *args], python_shell=False, ignore_retcode=True, output_loglevel="quiet"
+    )
     if answer["retcode"]:
-        raise CommandExecutionError(f"docker {args[0]}: {answer['stderr'].strip() or answer['stdout'].strip()}")
+        raise CommandExecutionError(
+            f"docker {args[0]}: {answer['stderr'].strip() or answer['stdout'].strip()}"
+        )
     return answer["stdout"]
 
 
@@ -50,7 +56,9 @@ def servers() -> list[str]:
 
         salt 'node*' classhub_engine.servers
     """
-    lines = docker("ps", "--filter", "label=classhub.user", "--format", '{{json (.Label "classhub.user")}}')
+    lines = docker(
+        "ps", "--filter", "label=classhub.user", "--format", '{{json (.Label "classhub.user")}}'
+    )
     return sorted(json.loads(line) for line in lines.splitlines() if line)
 
 
@@ -68,7 +76,14 @@ def needs_restart(service: str = "docker", settings: str = "/etc/docker/daemon.j
         salt node1 classhub_engine.needs_restart
     """
     started = __salt__["cmd.run_stdout"](
-        ["systemctl", "show", service, "--property=ActiveEnterTimestamp", "--value", "--timestamp=unix"],
+        [
+            "systemctl",
+            "show",
+            service,
+            "--property=ActiveEnterTimestamp",
+            "--value",
+            "--timestamp=unix",
+        ],
         python_shell=False,
     )
     # "@1700000000": whole seconds, so settings written in the second of the start count as read

@@ -33,7 +33,9 @@ def marker(root: str = "/home") -> str:
     try:
         return json.loads(path.read_text(encoding="utf-8"))["id"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CommandExecutionError(f"{path} is not a marker of the class's filesystem: {error}") from error
+        raise CommandExecutionError(
+            f"{path} is not a marker of the class's filesystem: {error}"
+        ) from error
 
 
 def mark(root: str = "/home") -> str:

@@ -77,7 +77,12 @@ def inspect(image: str) -> dict:
 
 
 def build(
-    name: str, context: str, recipe: str, base: str, base_archive: str = "", build_args: dict[str, str] | None = None
+    name: str,
+    context: str,
+    recipe: str,
+    base: str,
+    base_archive: str = "",
+    build_args: dict[str, str] | None = None,
 ) -> dict:
     """Build an image; the output goes to /var/log/classhub/image-build.log.
 
@@ -105,14 +110,25 @@ def build(
         _docker("import", base_archive, base)
     tag = reference(name, recipe)
     # the host's network: the addresses of docker0 may have no way out on a campus
-    argv = ["docker", "build", "--progress", "plain", "--network", "host", "--secret", f"id=ca,src={_AUTHORITIES}"]
+    argv = [
+        "docker",
+        "build",
+        "--progress",
+        "plain",
+        "--network",
+        "host",
+        "--secret",
+        f"id=ca,src={_AUTHORITIES}",
+    ]
     argv += ["--label", f"{_LABEL}={recipe}", "--tag", tag]
     for key, value in sorted(({"BASE": base} | (build_args or {})).items()):
         argv += ["--build-arg", f"{key}={value}"]
     log.info("building %s; see %s", tag, _LOG)
     if _run_logged([*argv, context]):
         lines = _LOG.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:]
-        raise CommandExecutionError(f"building {tag} failed; the end of {_LOG}:\n" + "\n".join(lines))
+        raise CommandExecutionError(
+            f"building {tag} failed; the end of {_LOG}:\n" + "\n".join(lines)
+        )
     return inspect(tag)
 
 
@@ -122,7 +138,12 @@ def _run_logged(argv: list[str]) -> int:
     with _LOG.open("wb") as stream:
         environment = os.environ | {"DOCKER_BUILDKIT": "1"}
         return subprocess.run(
-            argv, env=environment, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, check=False
+            argv,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            check=False,
         ).returncode
 
 
@@ -196,7 +217,9 @@ def load(archive: str, image_id: str) -> None:
         salt node1 classhub_image.load /home/.classhub/images/student-0123456789abcdef.tar sha256:...
     """
     if not Path(archive).is_file():
-        raise CommandExecutionError(f"there is no {archive} on this host; is the class's filesystem mounted?")
+        raise CommandExecutionError(
+            f"there is no {archive} on this host; is the class's filesystem mounted?"
+        )
     _docker("load", "--quiet", "--input", archive)
     if not inspect(image_id):
         raise CommandExecutionError(f"{archive} does not hold the image {image_id}")
@@ -273,7 +296,9 @@ def held() -> list[str]:
     wanted = __pillar__["classhub"]["image"]["reference"]
     if wanted:
         return [wanted] if inspect(wanted) else []
-    return sorted(set(_docker("image", "ls", "--quiet", "--no-trunc", f"classhub/{_STUDENT}").split()))
+    return sorted(
+        set(_docker("image", "ls", "--quiet", "--no-trunc", f"classhub/{_STUDENT}").split())
+    )
 
 
 def selected(path: str = "/etc/jupyterhub/image.json") -> dict:

@@ -60,7 +60,9 @@ def plan() -> dict:
     known = ledger()
     accounts = {entry.pw_name: entry for entry in pwd.getpwall()}
     taken = {entry.pw_uid for name, entry in accounts.items() if name not in known}
-    grown, faults = __utils__["classhub_roster.assign"](people, known, taken, int(roster["first_uid"]))
+    grown, faults = __utils__["classhub_roster.assign"](
+        people, known, taken, int(roster["first_uid"])
+    )
     todo = {}
     for person in people:
         name = person["username"]
@@ -74,7 +76,9 @@ def plan() -> dict:
     return {"ledger": grown, "people": {k: v for k, v in todo.items() if v}, "faults": faults}
 
 
-def _lacks(person: dict, uid: int, account: pwd.struct_passwd | None, groups: dict[str, str]) -> list[str]:
+def _lacks(
+    person: dict, uid: int, account: pwd.struct_passwd | None, groups: dict[str, str]
+) -> list[str]:
     name, lacks = person["username"], []
     if account is None:
         lacks.append("account")
@@ -141,7 +145,9 @@ def apply() -> dict:
     with _lock():
         planned = plan()
         if planned["faults"]:
-            raise CommandExecutionError("The roster was not applied:\n- " + "\n- ".join(planned["faults"]))
+            raise CommandExecutionError(
+                "The roster was not applied:\n- " + "\n- ".join(planned["faults"])
+            )
         settings = __pillar__["classhub"]
         # first the ledger: a uid is taken from the moment that an account might have it
         _write(Path(LEDGER), json.dumps(planned["ledger"], indent=1, sort_keys=True) + "\n", 0o600)
@@ -176,7 +182,13 @@ def _settle(person: dict, uid: int, groups: dict[str, str]) -> None:
     if __salt__["user.info"](name) == {}:
         home = f"{HOMES}/{name}"
         added = __salt__["user.add"](
-            name, uid=uid, gid=uid, home=home, createhome=False, shell="/bin/bash", fullname=_gecos(person)
+            name,
+            uid=uid,
+            gid=uid,
+            home=home,
+            createhome=False,
+            shell="/bin/bash",
+            fullname=_gecos(person),
         )
         _must(added, f"user {name} could not be added")
     elif __salt__["user.info"](name)["fullname"] != _gecos(person):

@@ -24,13 +24,17 @@ def ext_pillar(minion_id: str, pillar: dict) -> dict:
     settings, faults = __utils__["classhub_settings.compose"](defaults, pillar.get("classhub"))
     people, roster_faults = _people(settings["roster"])
     mine = __utils__["classhub_settings.for_minion"](settings, minion_id)
-    faults += roster_faults + __utils__["classhub_settings.role_faults"](mine, minion_id, mine["roles"])
+    faults += roster_faults + __utils__["classhub_settings.role_faults"](
+        mine, minion_id, mine["roles"]
+    )
     if "hub" in mine["roles"]:
         mine["people"] = people
     image, base = settings["image"], (settings["image"]["base"], settings["image"]["base_archive"])
     recipe = __utils__["classhub_settings.recipe"]
     ca_bundle = settings["site"]["ca_bundle"]
-    mine["image"]["recipe"] = recipe(_TREE / "image/files/student", *base, image["stack"], image["packages"], ca_bundle)
+    mine["image"]["recipe"] = recipe(
+        _TREE / "image/files/student", *base, image["stack"], image["packages"], ca_bundle
+    )
     mine["proxy"]["recipe"] = recipe(_TREE / "proxy/files/image", *base)
     mine["faults"] = faults
     return {"classhub": mine}
@@ -38,7 +42,9 @@ def ext_pillar(minion_id: str, pillar: dict) -> dict:
 
 def _people(roster: dict) -> tuple[list[dict], list[str]]:
     roots = [Path(root) for root in __opts__["pillar_roots"].get("base", [])]
-    path = next((root / roster["file"] for root in roots if (root / roster["file"]).is_file()), None)
+    path = next(
+        (root / roster["file"] for root in roots if (root / roster["file"]).is_file()), None
+    )
     if not path:
         return [], [
             f"classhub:roster:file: there is no {roster['file']} in {' or '.join(map(str, roots))}; "
@@ -49,4 +55,6 @@ def _people(roster: dict) -> tuple[list[dict], list[str]]:
     except UnicodeDecodeError:
         return [], [f"classhub:roster:file: {path} is not UTF-8 text"]
     people, faults = __utils__["classhub_roster.parse"](text, tuple(roster["groups"]))
-    return people, [f"classhub:roster:file: {path.name}: {fault.removeprefix('roster ')}" for fault in faults]
+    return people, [
+        f"classhub:roster:file: {path.name}: {fault.removeprefix('roster ')}" for fault in faults
+    ]

@@ -90,9 +90,13 @@ def resume(node: str, test: bool = False) -> str:
 
 def _on_hub(function: str, *args: object, **kwargs: object) -> object:
     with salt.client.get_local_client(__opts__["conf_file"]) as client:
-        answers = client.cmd(_HUB, function, args, kwarg=kwargs, tgt_type="pillar", full_return=True)
+        answers = client.cmd(
+            _HUB, function, args, kwarg=kwargs, tgt_type="pillar", full_return=True
+        )
     if len(answers) != 1:
-        raise CommandExecutionError(f"{len(answers)} hubs answered, not one; is the hub's minion up and its key accepted?")
+        raise CommandExecutionError(
+            f"{len(answers)} hubs answered, not one; is the hub's minion up and its key accepted?"
+        )
     hub, answer = answers.popitem()
     if not isinstance(answer, dict):
         raise CommandExecutionError(f"{hub} does not answer; look at salt-minion there")
@@ -105,7 +109,9 @@ def _everybody_answers() -> None:
     with salt.client.get_local_client(__opts__["conf_file"]) as client:
         answers = client.cmd("*", "classhub.hosts", full_return=True)
     known = {host for answer in answers.values() if _sound(answer) for host in answer["ret"]}
-    silent = sorted({m for m, answer in answers.items() if not _sound(answer)} | (known - set(answers)))
+    silent = sorted(
+        {m for m, answer in answers.items() if not _sound(answer)} | (known - set(answers))
+    )
     if silent or not answers:
         raise CommandExecutionError(
             f"Nothing was changed: {', '.join(silent) or 'no host'} does not answer. Bring it up, or take it out of "
@@ -114,7 +120,11 @@ def _everybody_answers() -> None:
 
 
 def _sound(answer: object) -> bool:
-    return isinstance(answer, dict) and not answer.get("retcode") and isinstance(answer.get("ret"), dict)
+    return (
+        isinstance(answer, dict)
+        and not answer.get("retcode")
+        and isinstance(answer.get("ret"), dict)
+    )
 
 
 @contextlib.contextmanager
@@ -128,7 +138,9 @@ def _progress(started: float) -> Iterator[None]:
                 event = bus.get_event(wait=1, tag="salt/job/", match_type="startswith", full=True)
                 line = _line(event) if event else ""
                 if line:
-                    print(f"{time.monotonic() - started:6.0f} s  {line}", file=sys.stderr, flush=True)
+                    print(
+                        f"{time.monotonic() - started:6.0f} s  {line}", file=sys.stderr, flush=True
+                    )
 
     listener = threading.Thread(target=follow, daemon=True)
     listener.start()
@@ -166,7 +178,9 @@ def _summary(outcome: dict) -> tuple[dict[str, int], list[str]]:
                 if not isinstance(states, dict):
                     failures.append(f"{host}: {states}")
                     continue
-                changes[host] = changes.get(host, 0) + sum(1 for state in states.values() if state.get("changes"))
+                changes[host] = changes.get(host, 0) + sum(
+                    1 for state in states.values() if state.get("changes")
+                )
                 failures += [
                     f"{host}: {state.get('__id__')}: {state['comment']}"
                     for state in states.values()

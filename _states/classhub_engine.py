@@ -24,8 +24,15 @@ def running(name: str, settings: str) -> dict:
     ret = {"name": name, "changes": {}, "result": True, "comment": f"{name} runs with {settings}"}
     if not __salt__["service.available"](name):
         if __opts__["test"]:
-            return ret | {"result": None, "changes": {name: "started"}, "comment": f"{name} would be started"}
-        return ret | {"result": False, "comment": f"There is no service {name}; is its package installed?"}
+            return ret | {
+                "result": None,
+                "changes": {name: "started"},
+                "comment": f"{name} would be started",
+            }
+        return ret | {
+            "result": False,
+            "comment": f"There is no service {name}; is its package installed?",
+        }
     try:
         action, wanted = _needed(name, settings)
         if wanted:
@@ -34,7 +41,11 @@ def running(name: str, settings: str) -> dict:
                 return ret | {"result": None, "comment": f"{name} would be {wanted}"}
             __salt__["service.enable"](name)
             if not __salt__[f"service.{action}"](name):
-                return ret | {"result": False, "changes": {}, "comment": f"{name} did not {action}; see journalctl -u {name}"}
+                return ret | {
+                    "result": False,
+                    "changes": {},
+                    "comment": f"{name} did not {action}; see journalctl -u {name}",
+                }
             ret["comment"] = f"{name} was {wanted}"
         elif action == "wait":
             ret["warnings"] = [
@@ -50,7 +61,9 @@ def _needed(name: str, settings: str) -> tuple[str, str]:
     """(service function, its past tense); ("wait", "") when only students' servers stand in the way."""
     if not __salt__["service.status"](name):
         return "start", "started"
-    if not os.path.exists(settings) or not __salt__["classhub_engine.needs_restart"](name, settings):
+    if not os.path.exists(settings) or not __salt__["classhub_engine.needs_restart"](
+        name, settings
+    ):
         return ("enable", "") if __salt__["service.enabled"](name) else ("start", "enabled")
     if __salt__["classhub_engine.servers"]():
         return "wait", ""

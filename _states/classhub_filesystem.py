@@ -52,14 +52,24 @@ def verified(name: str, hub: str, wait: int) -> dict:
         hub: minion id of the hub.
         wait: seconds to wait for the hub's marker.
     """
-    ret = {"name": name, "changes": {}, "result": True, "comment": f"{name} is the class's filesystem"}
+    ret = {
+        "name": name,
+        "changes": {},
+        "result": True,
+        "comment": f"{name} is the class's filesystem",
+    }
 
     def seen() -> bool:
         expected = __salt__["mine.get"](hub, "classhub_filesystem").get(hub)
         return bool(expected) and _marker(name) == expected
 
     if __opts__["test"]:
-        return ret if seen() else ret | {"result": None, "comment": f"{name} would be compared with the hub's marker"}
+        return (
+            ret
+            if seen()
+            else ret
+            | {"result": None, "comment": f"{name} would be compared with the hub's marker"}
+        )
     if __utils__["classhub_wait.until"](seen, wait, f"the marker of {hub} on {name}"):
         return ret
     return ret | {

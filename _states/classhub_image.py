@@ -52,7 +52,11 @@ def built(
         if not steps:
             return ret | {"comment": f"{tag} is here"}
         if __opts__["test"]:
-            return ret | {"result": None, "changes": {tag: steps}, "comment": f"{tag} would be {' and '.join(steps)}"}
+            return ret | {
+                "result": None,
+                "changes": {tag: steps},
+                "comment": f"{tag} would be {' and '.join(steps)}",
+            }
         done = _make(steps, name, recipe, store, (context, recipe, base, base_archive, build_args))
     except (CommandExecutionError, OSError) as error:
         return ret | {"result": False, "comment": str(error)}
@@ -76,7 +80,9 @@ def _make(steps: list[str], name: str, recipe: str, store: str, build: tuple) ->
     if steps == ["loaded"]:
         about = _module("archived", name, recipe, store)
         try:
-            _module("load", str(__utils__["classhub_image.archive"](store, name, recipe)), about["id"])
+            _module(
+                "load", str(__utils__["classhub_image.archive"](store, name, recipe)), about["id"]
+            )
             return steps
         except CommandExecutionError:
             _module("discard", name, recipe, store)
@@ -160,7 +166,11 @@ def selected(name: str, wait: int) -> dict:
             return ret | {"comment": f"{chosen['image']} is selected"}
         change = {"image": {"old": before.get("image", ""), "new": chosen["image"]}}
         if __opts__["test"]:
-            return ret | {"result": None, "changes": change, "comment": f"{chosen['image']} would be selected"}
+            return ret | {
+                "result": None,
+                "changes": change,
+                "comment": f"{chosen['image']} would be selected",
+            }
         late = _late(chosen["image"], wait)
         if late:
             return ret | {"result": False, "comment": _complaint(late, wait, before)}
@@ -178,7 +188,10 @@ def _chosen() -> dict:
         return {"image": _module("published")["id"], "recipe": settings["recipe"]}
     except CommandExecutionError:
         if __opts__["test"]:
-            return {"image": f"the image of recipe {settings['recipe']}", "recipe": settings["recipe"]}
+            return {
+                "image": f"the image of recipe {settings['recipe']}",
+                "recipe": settings["recipe"],
+            }
         raise
 
 
@@ -188,8 +201,14 @@ def _late(image: str, wait: int) -> list[str]:
 
     def all_reported() -> bool:
         members = __salt__["classhub_swarm.nodes"]()
-        nodes = [m["host"] for m in members if m["node"] and m["state"] == "ready" and m["availability"] == "active"]
-        held = __salt__["mine.get"](nodes, "classhub_images", tgt_type="list") or {} if nodes else {}
+        nodes = [
+            m["host"]
+            for m in members
+            if m["node"] and m["state"] == "ready" and m["availability"] == "active"
+        ]
+        held = (
+            __salt__["mine.get"](nodes, "classhub_images", tgt_type="list") or {} if nodes else {}
+        )
         late[:] = sorted(node for node in nodes if image not in (held.get(node) or []))
         return not late
 

@@ -24,12 +24,18 @@ def published(name: str, function: str, readers: list[str]) -> dict:
         value = __salt__[function]()
     except (CommandExecutionError, OSError) as error:
         if __opts__["test"]:
-            return ret | {"result": None, "changes": {name: "published"}, "comment": f"{name} would be published"}
+            return ret | {
+                "result": None,
+                "changes": {name: "published"},
+                "comment": f"{name} would be published",
+            }
         return ret | {"result": False, "comment": str(error)}
     if value is not None and __salt__["mine.get"](mine, name).get(mine) == value:
         return ret
     ret["changes"] = {name: f"published to {', '.join(readers)}"}
     if __opts__["test"]:
         return ret | {"result": None, "comment": f"{name} would be published"}
-    __salt__["mine.send"](name, mine_function=function, allow_tgt=",".join(readers), allow_tgt_type="list")
+    __salt__["mine.send"](
+        name, mine_function=function, allow_tgt=",".join(readers), allow_tgt_type="list"
+    )
     return ret | {"comment": f"{name} was published"}

@@ -15,7 +15,12 @@ def applied(name: str) -> dict:
     Args:
         name: a label for the output.
     """
-    ret = {"name": name, "changes": {}, "result": True, "comment": "Everybody on the roster has an account"}
+    ret = {
+        "name": name,
+        "changes": {},
+        "result": True,
+        "comment": "Everybody on the roster has an account",
+    }
     try:
         planned = __salt__["classhub_roster.plan"]()
         if planned["faults"]:

@@ -34,9 +34,17 @@ def manager(name: str, address: str, address_pool: str) -> dict:
     try:
         now = _state()
         if now["state"] == "active" and not now["manager"]:
-            return _return(name, f"This host is a worker of {', '.join(now['managers'])}; it cannot be the manager", False)
+            return _return(
+                name,
+                f"This host is a worker of {', '.join(now['managers'])}; it cannot be the manager",
+                False,
+            )
         if now["state"] == "active" and now["address"] != address:
-            return _return(name, f"The swarm's manager has the address {now['address']}, pillar says {address}", False)
+            return _return(
+                name,
+                f"The swarm's manager has the address {now['address']}, pillar says {address}",
+                False,
+            )
         if now["state"] == "active":
             return _tidy(name)
         if __opts__["test"]:
@@ -77,14 +85,22 @@ def worker(name: str, address: str, hub: str, hub_address: str, wait: int) -> di
         if now["state"] == "active":
             if any(member.split(":")[0] == hub_address for member in now["managers"]):
                 return _return(name, f"This host is a worker of {hub}")
-            return _return(name, f"This host is in another swarm ({', '.join(now['managers'])}); take it out first", False)
+            return _return(
+                name,
+                f"This host is in another swarm ({', '.join(now['managers'])}); take it out first",
+                False,
+            )
         if __opts__["test"]:
             return _return(name, f"This host would join {hub}", None, swarm=hub)
         invitation = __utils__["classhub_wait.until"](
-            lambda: __salt__["mine.get"](hub, "classhub_swarm_join").get(hub), wait, f"the join token of {hub}"
+            lambda: __salt__["mine.get"](hub, "classhub_swarm_join").get(hub),
+            wait,
+            f"the join token of {hub}",
         )
         if not invitation:
-            return _return(name, f"{hub} published no join token in {wait} s; apply the states of {hub}", False)
+            return _return(
+                name, f"{hub} published no join token in {wait} s; apply the states of {hub}", False
+            )
         __salt__["classhub_swarm.join"](address, invitation["address"], invitation["token"])
     except CommandExecutionError as error:
         return _return(name, str(error), False)

@@ -29,7 +29,9 @@ def parse(text: str, roles: tuple[str, ...]) -> tuple[list[dict], list[str]]:
     rows = csv.reader(io.StringIO(text.lstrip("\ufeff")), skipinitialspace=True)
     header = [cell.strip().lower() for cell in next(rows, [])]
     faults = [f"roster line 1: no column {column}" for column in REQUIRED if column not in header]
-    faults += [f"roster line 1: unknown column {cell!r}" for cell in header if cell and cell not in COLUMNS]
+    faults += [
+        f"roster line 1: unknown column {cell!r}" for cell in header if cell and cell not in COLUMNS
+    ]
     if faults:
         return [], faults
     people: list[dict] = []
@@ -81,7 +83,9 @@ def _repeated(person: dict, seen: dict, line: int) -> list[str]:
     return faults
 
 
-def assign(people: list[dict], ledger: dict[str, int], taken: set[int], first_uid: int) -> tuple[dict, list[str]]:
+def assign(
+    people: list[dict], ledger: dict[str, int], taken: set[int], first_uid: int
+) -> tuple[dict, list[str]]:
     """The ledger with a uid for everybody on the roster; nobody's entry ever changes or goes.
 
     Args:
@@ -98,7 +102,9 @@ def assign(people: list[dict], ledger: dict[str, int], taken: set[int], first_ui
         name, wanted = person["username"], person["uid"]
         if name in grown:
             if wanted and wanted != grown[name]:
-                faults.append(f"{name}: the roster says uid {wanted}, but it has been {grown[name]} from the start")
+                faults.append(
+                    f"{name}: the roster says uid {wanted}, but it has been {grown[name]} from the start"
+                )
         elif wanted:
             if wanted in taken or wanted in grown.values():
                 faults.append(f"{name}: uid {wanted} belongs to another account")

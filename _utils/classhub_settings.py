@@ -65,7 +65,9 @@ def compose(defaults: dict, overrides: object) -> tuple[dict, list[str]]:
         ``faults``.
     """
     if not isinstance(overrides, dict) or not overrides:
-        return copy.deepcopy(defaults), ["classhub: the pillar has no settings; start from pillar/example/"]
+        return copy.deepcopy(defaults), [
+            "classhub: the pillar has no settings; start from pillar/example/"
+        ]
     faults = _shape(defaults, overrides, "classhub")
     settings = merge(defaults, _well_shaped(defaults, overrides))
     faults += _values(settings)
@@ -104,8 +106,6 @@ def recipe(folder: Path, *ingredients: object) -> str:
 # -- shape: the right keys with the right types ----------------------------------------------------------------------
 
 
-
-
 def _fits(default: object, value: object) -> bool:
     if isinstance(default, bool) or isinstance(value, bool):
         return isinstance(default, bool) and isinstance(value, bool)
@@ -125,7 +125,9 @@ def _shape(defaults: dict, given: dict, where: str) -> list[str]:
         path = f"{where}:{key}"
         if key not in defaults:
             close = difflib.get_close_matches(str(key), map(str, defaults), n=1)
-            faults.append(f"{path}: unknown setting" + (f"; did you mean {close[0]}?" if close else ""))
+            faults.append(
+                f"{path}: unknown setting" + (f"; did you mean {close[0]}?" if close else "")
+            )
         elif not _fits(defaults[key], value):
             faults.append(f"{path}: must be {_word(defaults[key])}, not {_word(value)}")
         elif isinstance(value, dict) and key not in _FREE:
@@ -144,7 +146,13 @@ def _well_shaped(defaults: dict, given: dict) -> dict:
 
 
 def _word(value: object) -> str:
-    words = {dict: "a mapping", list: "a list", str: "a text", bool: "true or false", int: "a number"}
+    words = {
+        dict: "a mapping",
+        list: "a list",
+        str: "a text",
+        bool: "true or false",
+        int: "a number",
+    }
     return words.get(type(value), f"{value!r}" if value is None else type(value).__name__)
 
 
@@ -188,14 +196,18 @@ def _optional(check: Callable[[object], object]) -> Callable[[object], None]:
 
 
 def _pem(label: str) -> Callable[[object], None]:
-    return _matches(re.compile(rf"(?s).*-----BEGIN [A-Z ]*{label}-----.*"), f"PEM text of a {label.lower()}")
+    return _matches(
+        re.compile(rf"(?s).*-----BEGIN [A-Z ]*{label}-----.*"), f"PEM text of a {label.lower()}"
+    )
 
 
 def _timezone(value: object) -> None:
     try:
         zoneinfo.ZoneInfo(str(value))
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{value!r} is not a time zone; write an IANA name such as Europe/Paris") from None
+        raise ValueError(
+            f"{value!r} is not a time zone; write an IANA name such as Europe/Paris"
+        ) from None
 
 
 def _plain_file(value: object) -> None:
@@ -223,7 +235,9 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "engine:log_max_file": _number(1, 100),
     "storage:driver": _one_of(DRIVERS),
     "storage:wait": _WAIT,
-    "image:reference": _optional(_matches(_DIGEST, "an image by digest (name@sha256:<64 hex digits>)")),
+    "image:reference": _optional(
+        _matches(_DIGEST, "an image by digest (name@sha256:<64 hex digits>)")
+    ),
     "image:base_archive": _optional(_absolute),
     "image:store": _absolute,
     "image:packages": _each(_matches(_PACKAGE, "a Debian package")),
@@ -286,7 +300,9 @@ def _host_faults(minion_id: object, host: object) -> list[str]:
     if not isinstance(roles, list) or not roles:
         return [*faults, f"{where}:roles: must be a list of {', '.join(ROLES)}"]
     return faults + [
-        f"{where}:roles: unknown role {role!r}; the roles are {', '.join(ROLES)}" for role in roles if role not in ROLES
+        f"{where}:roles: unknown role {role!r}; the roles are {', '.join(ROLES)}"
+        for role in roles
+        if role not in ROLES
     ]
 
 
@@ -298,12 +314,16 @@ def _hosts(hosts: dict) -> list[str]:
         if not found:
             faults.append(f"classhub:hosts: no host has the role {role}")
         elif most and len(found) > most:
-            faults.append(f"classhub:hosts: only one host may have the role {role}, not {', '.join(found)}")
+            faults.append(
+                f"classhub:hosts: only one host may have the role {role}, not {', '.join(found)}"
+            )
     owners: dict[str, str] = {}
     for minion_id, host in sound.items():
         first = owners.setdefault(host["address"], minion_id)
         if first != minion_id:
-            faults.append(f"classhub:hosts:{minion_id}:address: {host['address']} is {first}'s already")
+            faults.append(
+                f"classhub:hosts:{minion_id}:address: {host['address']} is {first}'s already"
+            )
     return faults
 
 
@@ -321,10 +341,14 @@ def _networks(settings: dict) -> list[str]:
     try:
         bip = ipaddress.IPv4Interface(str(engine["bip"]))
         if bip.network.prefixlen > 28 or bip.ip == bip.network.network_address:
-            raise ValueError(f"{engine['bip']!r} must be a host address in a network of /28 or larger")
+            raise ValueError(
+                f"{engine['bip']!r} must be a host address in a network of /28 or larger"
+            )
         ranges.append(("bip", bip.network))
     except ValueError as error:
-        faults.append(f"classhub:engine:bip: {error}; write the bridge's address such as 172.30.0.1/24")
+        faults.append(
+            f"classhub:engine:bip: {error}; write the bridge's address such as 172.30.0.1/24"
+        )
     for number, pool in enumerate(engine["address_pools"]):
         path = f"address_pools:{number}"
         if not isinstance(pool, dict) or set(pool) != {"base", "size"}:
@@ -332,14 +356,19 @@ def _networks(settings: dict) -> list[str]:
             continue
         add(f"{path}:base", pool["base"])
         if not isinstance(pool["size"], int) or not 8 <= pool["size"] <= 30:
-            faults.append(f"classhub:engine:{path}:size: {pool['size']!r} is not a prefix length from 8 to 30")
+            faults.append(
+                f"classhub:engine:{path}:size: {pool['size']!r} is not a prefix length from 8 to 30"
+            )
     add("swarm_address_pool", engine["swarm_address_pool"])
     for number, (path, network) in enumerate(ranges):
         for other_path, other in ranges[:number]:
             if network.overlaps(other):
                 faults.append(f"classhub:engine:{path}: {network} overlaps {other_path} ({other})")
         for minion_id, host in settings["hosts"].items():
-            if not _host_faults(minion_id, host) and ipaddress.IPv4Address(host["address"]) in network:
+            if (
+                not _host_faults(minion_id, host)
+                and ipaddress.IPv4Address(host["address"]) in network
+            ):
                 faults.append(f"classhub:engine:{path}: {network} holds the address of {minion_id}")
     return faults
 
@@ -353,11 +382,15 @@ def _relations(settings: dict) -> list[str]:
         pass  # each is reported by itself
     sound = {k: v for k, v in settings["hosts"].items() if not _host_faults(k, v)}
     if settings["storage"]["driver"] == "local" and len(sound) > 1:
-        faults.append("classhub:storage:driver: local serves a class of one host; use nfs or shared")
+        faults.append(
+            "classhub:storage:driver: local serves a class of one host; use nfs or shared"
+        )
     if proxy["tls"] == "files" and not proxy["certificate"]:
         faults.append("classhub:proxy:certificate: missing; classhub:proxy:tls is files")
     if hub["authenticator"] == "lab" and proxy["tls"] == "files":
-        faults.append("classhub:hub:authenticator: lab is for labs; a class with a real certificate may not use it")
+        faults.append(
+            "classhub:hub:authenticator: lab is for labs; a class with a real certificate may not use it"
+        )
     ports = [hub[key] for key in ("port", "api_port", "proxy_api_port")]
     if len(set(ports)) < len(ports):
         faults.append("classhub:hub: port, api_port and proxy_api_port must differ")
@@ -369,7 +402,11 @@ def role_faults(settings: dict, minion_id: str, roles: list[str]) -> list[str]:
     if minion_id not in settings["hosts"]:
         return [f"classhub:hosts: this minion, {minion_id}, is not one of the class's hosts"]
     faults = []
-    if "hub" in roles and settings["hub"]["authenticator"] == "lab" and not settings["hub"]["lab_password"]:
+    if (
+        "hub" in roles
+        and settings["hub"]["authenticator"] == "lab"
+        and not settings["hub"]["lab_password"]
+    ):
         faults.append("classhub:hub:lab_password: missing; the lab authenticator needs it")
     if "proxy" in roles and settings["proxy"]["tls"] == "files" and not settings["proxy"]["key"]:
         faults.append("classhub:proxy:key: missing; put the private key into pillar/secrets/")

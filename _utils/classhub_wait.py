@@ -9,7 +9,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def until(probe: Callable[[], T | None], timeout: float, what: str, interval: float = 2.0) -> T | None:
+def until(
+    probe: Callable[[], T | None], timeout: float, what: str, interval: float = 2.0
+) -> T | None:
     """The first true answer of ``probe``, or None after ``timeout`` seconds.
 
     Args:

@@ -46,7 +46,7 @@ def bare(node: str, student: str) -> float:
         *["--user", f"{uid}:{uid}", "--volume", f"{home}:{home}", "--workdir", home],
         *["--env", f"HOME={home}", "--env", "XDG_CACHE_HOME=/tmp/cache"],
         *["--memory", "1g", "--pids-limit", "512", "--cap-drop", "ALL", "--init"],
-        *["--read-only", "--tmpfs", "/tmp:mode=1777,size=128m"],
+        *["--read-only", "--tmpfs", "/tmp:mode=1777,size=128m"],  # noqa: S108
     ]
     command = ["jupyter", "lab", "--ip=0.0.0.0", "--port=8888", "--no-browser"]
     argv = [*options, lab.student_image(), *command]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,7 @@ def start(kind: str) -> None:
         say("the master's configuration has changed, starting it anew")
     if daemon_pid(PIDFILE, "salt-master") is None:
         PIDFILE.unlink(missing_ok=True)
+        kill_leftovers()
         with (LOGS / "master.out").open("ab") as out:
             subprocess.Popen(
                 [VENV / "bin/salt-master", f"--config-dir={ETC}"],
@@ -98,6 +100,18 @@ def start(kind: str) -> None:
     link_commands()
 
 
+def kill_leftovers() -> None:
+    """End the workers of a master that was killed: they keep its ports. Known by this checkout's path."""
+    option = f"--config-dir={ETC}".encode()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes()
+        except OSError:
+            continue
+        if b"salt-master" in command and option in command:
+            os.kill(int(path.parent.name), signal.SIGKILL)
+
+
 def running() -> bool:
     """Whether the master runs and has made its sockets."""
     sockets = ROOT / "var/run/salt/master"
@@ -108,6 +122,7 @@ def stop() -> None:
     """Stop the master and take the links to Salt's commands away."""
     if stop_daemon(PIDFILE, "salt-master"):
         say("stopped the Salt master")
+    kill_leftovers()
     for name in COMMANDS:
         link = LINKS / name
         if link.is_symlink() and os.readlink(link) == str(VENV / "bin" / name):

@@ -59,9 +59,9 @@ def shell(host: str, script: str, check: bool = True, timeout: float = 120) -> s
 
 
 def lab(*argv: str, timeout: float = 1800, **environment: str) -> None:
-    """A command of lab/lab.py, its output on the test's own."""
+    """A command of `python -m lab`, its output on the test's own."""
     subprocess.run(
-        [sys.executable, "lab/lab.py", *argv],
+        [sys.executable, "-m", "lab", *argv],
         cwd=ROOT,
         check=True,
         timeout=timeout,

@@ -8,7 +8,9 @@ import salt.config
 from tests.support.loading import ROOT
 
 
-def caller(example: str, minion_id: str, scratch: Path, pillar_root: Path | None = None) -> salt.client.Caller:
+def caller(
+    example: str, minion_id: str, scratch: Path, pillar_root: Path | None = None
+) -> salt.client.Caller:
     """A ``salt-call --local`` of ``minion_id`` in ``pillar/example/<example>``.
 
     Args:
@@ -27,7 +29,9 @@ def caller(example: str, minion_id: str, scratch: Path, pillar_root: Path | None
         "extension_modules": str(scratch / "cache/extmods"),
         "file_client": "local",
         "file_roots": {"base": [str(ROOT / "salt")]},
-        "pillar_roots": {"base": [*roots, str(ROOT / "pillar/example" / example), str(ROOT / "pillar")]},
+        "pillar_roots": {
+            "base": [*roots, str(ROOT / "pillar/example" / example), str(ROOT / "pillar")]
+        },
         "module_dirs": [str(ROOT)],
         "pillar_dirs": [str(ROOT / "_pillar")],
         "ext_pillar": [{"classhub": {}}],

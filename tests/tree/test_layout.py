@@ -9,9 +9,18 @@ import pytest
 from tests.support.loading import ROOT
 
 SLS = sorted(path for path in (ROOT / "salt").rglob("*.sls") if not path.is_symlink())
-LINKS = {"top.sls": "top.sls", "_modules": "_modules", "_states": "_states", "_utils": "_utils", "_engines": "_engines"}
-SALT_PYTHON = sorted(path for kind in ("modules", "states", "utils", "runners", "pillar", "engines")
-                     for path in (ROOT / f"_{kind}").glob("*.py"))
+LINKS = {
+    "top.sls": "top.sls",
+    "_modules": "_modules",
+    "_states": "_states",
+    "_utils": "_utils",
+    "_engines": "_engines",
+}
+SALT_PYTHON = sorted(
+    path
+    for kind in ("modules", "states", "utils", "runners", "pillar", "engines")
+    for path in (ROOT / f"_{kind}").glob("*.py")
+)
 
 
 def relative(path):
@@ -67,7 +76,9 @@ def test_pillar_is_not_read_through_the_mask(path):
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in SALT_PYTHON if path.parent.name in ("_modules", "_runners")], ids=relative
+    "path",
+    [path for path in SALT_PYTHON if path.parent.name in ("_modules", "_runners")],
+    ids=relative,
 )
 def test_public_functions_show_how_they_are_called(path):
     for node in ast.parse(path.read_text()).body:
@@ -77,7 +88,15 @@ def test_public_functions_show_how_they_are_called(path):
 
 def test_no_secret_is_in_the_repository():
     found = subprocess.run(
-        ["git", "grep", "-lIE", r"BEGIN [A-Z ]*PRIVATE KEY-----$|gh[pousr]_[A-Za-z0-9]{30}|SWMTKN-1-[0-9a-z]{20}"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
+        [
+            "git",
+            "grep",
+            "-lIE",
+            r"BEGIN [A-Z ]*PRIVATE KEY-----$|gh[pousr]_[A-Za-z0-9]{30}|SWMTKN-1-[0-9a-z]{20}",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     ).stdout.split()
     assert found == []

@@ -40,12 +40,16 @@ def test_low_chunks_compile(as_minion, example, minion):
     assert all(isinstance(chunk, dict) for chunk in chunks), "\n".join(map(str, chunks))
 
 
-CLEAN = sorted(str(path.parent.relative_to(ROOT / "salt")) for path in (ROOT / "salt").rglob("clean.sls"))
+CLEAN = sorted(
+    str(path.parent.relative_to(ROOT / "salt")) for path in (ROOT / "salt").rglob("clean.sls")
+)
 
 
 @pytest.mark.parametrize("component", CLEAN)
 def test_clean_states_compile(as_minion, component):
-    compiled = as_minion("lab-one", "hub").cmd("state.show_sls", f"{component.replace('/', '.')}.clean")
+    compiled = as_minion("lab-one", "hub").cmd(
+        "state.show_sls", f"{component.replace('/', '.')}.clean"
+    )
     assert isinstance(compiled, dict), "\n".join(compiled)
 
 

@@ -38,11 +38,23 @@ def module(images, asked, monkeypatch, tmp_path):
             Path(args[2]).write_bytes(b"layers")
         return ""
 
-    pillar = {"classhub": {"image": {"recipe": RECIPE, "store": str(tmp_path / "store"), "reference": ""}}}
-    functions = {f"classhub_image.{name}": getattr(utils, name) for name in ("archive", "note", "missing_room")}
-    functions |= {f"classhub_image.{name}": getattr(utils, name) for name in ("seal", "discard", "write")}
+    pillar = {
+        "classhub": {"image": {"recipe": RECIPE, "store": str(tmp_path / "store"), "reference": ""}}
+    }
+    functions = {
+        f"classhub_image.{name}": getattr(utils, name)
+        for name in ("archive", "note", "missing_room")
+    }
+    functions |= {
+        f"classhub_image.{name}": getattr(utils, name) for name in ("seal", "discard", "write")
+    }
     salt = {"classhub_engine.docker": docker}
-    for name, value in {"salt": salt, "utils": functions, "pillar": pillar, "opts": {"test": False}}.items():
+    for name, value in {
+        "salt": salt,
+        "utils": functions,
+        "pillar": pillar,
+        "opts": {"test": False},
+    }.items():
         monkeypatch.setattr(module, f"__{name}__", value, raising=False)
     monkeypatch.setattr(module, "_LOG", tmp_path / "log/image-build.log")
     return module
@@ -78,7 +90,9 @@ def test_base_is_imported_only_when_it_is_not_here(module, images, asked, monkey
     if base_here:
         images["debian:bookworm-slim"] = image(recipe="")
     arguments = {"STACK": "numpy==2.4.6 pandas==3.1.1"}
-    built = module.build("student", "/context", RECIPE, "debian:bookworm-slim", "/base.tar", arguments)
+    built = module.build(
+        "student", "/context", RECIPE, "debian:bookworm-slim", "/base.tar", arguments
+    )
     assert built["id"] == ID
     assert (("import", "/base.tar", "debian:bookworm-slim") in asked) is not base_here
     assert argv[:2] == ["docker", "build"]
@@ -104,7 +118,10 @@ def test_archive_is_whole_or_not_there(module, images, tmp_path):
     assert module.archived("student", RECIPE, store) == {"recipe": RECIPE, "id": ID, "size": 6}
     archive = tmp_path / f"store/student-{RECIPE}.tar"
     assert archive.stat().st_mode & 0o777 == 0o644
-    assert sorted(p.name for p in archive.parent.iterdir()) == [f"student-{RECIPE}.json", archive.name]
+    assert sorted(p.name for p in archive.parent.iterdir()) == [
+        f"student-{RECIPE}.json",
+        archive.name,
+    ]
     archive.write_bytes(b"lay")
     assert module.archived("student", RECIPE, store) == {}
 

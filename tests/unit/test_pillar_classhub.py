@@ -15,10 +15,15 @@ def compile_pillar(tmp_path, monkeypatch):
     """``compile_pillar(minion, **changes)`` -> the minion's settings, for the lab's class with ``changes``."""
     module = load("pillar", "classhub")
     settings, roster = load("utils", "classhub_settings"), load("utils", "classhub_roster")
-    utils = {f"classhub_settings.{n}": getattr(settings, n) for n in ("compose", "for_minion", "recipe", "role_faults")}
+    utils = {
+        f"classhub_settings.{n}": getattr(settings, n)
+        for n in ("compose", "for_minion", "recipe", "role_faults")
+    }
     utils["classhub_roster.parse"] = roster.parse
     monkeypatch.setattr(module, "__utils__", utils, raising=False)
-    monkeypatch.setattr(module, "__opts__", {"pillar_roots": {"base": [str(tmp_path)]}}, raising=False)
+    monkeypatch.setattr(
+        module, "__opts__", {"pillar_roots": {"base": [str(tmp_path)]}}, raising=False
+    )
     shutil.copy(EXAMPLE / "roster.csv", tmp_path)
     given = {
         "domain": "class.test",
@@ -53,16 +58,24 @@ def test_recipe_follows_the_stack(compile_pillar):
 def test_missing_roster_is_a_fault_on_every_host(compile_pillar):
     (compile_pillar.root / "roster.csv").unlink()
     for minion in ("hub", "node1", "proxy"):
-        assert any("classhub:roster:file: there is no roster.csv" in fault for fault in compile_pillar(minion)["faults"])
+        assert any(
+            "classhub:roster:file: there is no roster.csv" in fault
+            for fault in compile_pillar(minion)["faults"]
+        )
 
 
 def test_roster_faults_carry_file_and_line(compile_pillar):
     (compile_pillar.root / "roster.csv").write_text("username,role\nada,student\nada,student\n")
-    assert "classhub:roster:file: roster.csv: line 3: username ada is on line 2 already" in compile_pillar("node1")["faults"]
+    assert (
+        "classhub:roster:file: roster.csv: line 3: username ada is on line 2 already"
+        in compile_pillar("node1")["faults"]
+    )
 
 
 def test_roster_in_another_encoding(compile_pillar):
-    (compile_pillar.root / "roster.csv").write_bytes("username,role,name\nada,student,Ren\xe9\n".encode("latin-1"))
+    (compile_pillar.root / "roster.csv").write_bytes(
+        "username,role,name\nada,student,Ren\xe9\n".encode("latin-1")
+    )
     assert any("is not UTF-8 text" in fault for fault in compile_pillar("hub")["faults"])
 
 
@@ -72,12 +85,19 @@ def test_stranger(compile_pillar):
 
 
 def test_everything_wrong_at_once(compile_pillar):
-    (compile_pillar.root / "roster.csv").write_text("username,role,uid\nada,student,20001\nbob,student,20001\n")
+    (compile_pillar.root / "roster.csv").write_text(
+        "username,role,uid\nada,student,20001\nbob,student,20001\n"
+    )
     faults = compile_pillar(
         "node1",
         server={"memory": "1 GBB"},
         engine={"bip": "172.30.0.1/240"},
         hosts={"node2": {"address": "10.77.0.22", "roles": ["nodes"]}},
     )["faults"]
-    for key in ("classhub:server:memory", "classhub:engine:bip", "classhub:hosts:node2:roles", "classhub:roster:file"):
+    for key in (
+        "classhub:server:memory",
+        "classhub:engine:bip",
+        "classhub:hosts:node2:roles",
+        "classhub:roster:file",
+    ):
         assert sum(fault.startswith(key) for fault in faults) == 1, faults

@@ -9,20 +9,36 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "salt/proxy/files/nginx.conf.jinja"
-SETTINGS = {"body_size": "100m", "hsts": 31536000, "sign_in_rate": 30, "sign_in_burst": 20}
+SETTINGS = {"body_size": "100m", "hsts": 31536000, "sign_in_rate": 60, "sign_in_burst": 300}
 
 
 def render(**changes) -> str:
-    template = jinja2.Template(TEMPLATE.read_text(encoding="utf-8"), undefined=jinja2.StrictUndefined)
+    template = jinja2.Template(
+        TEMPLATE.read_text(encoding="utf-8"), undefined=jinja2.StrictUndefined
+    )
     return template.render(
-        domain="class.example.edu", hub_address="192.0.2.11", hub_port=8000, proxy=SETTINGS | changes
+        domain="class.example.edu",
+        hub_address="192.0.2.11",
+        hub_port=8000,
+        proxy=SETTINGS | changes,
     )
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("tls")
-    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=class.example.edu"]
+    argv = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "1",
+        "-subj",
+        "/CN=class.example.edu",
+    ]
     argv += ["-keyout", f"{folder}/class.key", "-out", f"{folder}/class.crt"]
     subprocess.run(argv, check=True, capture_output=True)
     return folder
@@ -39,7 +55,9 @@ def test_nginx_accepts_the_settings(changes, certificate, tmp_path):
     settings = settings.replace("pid /run/nginx.pid", f"pid {tmp_path}/nginx.pid")
     path = tmp_path / "nginx.conf"
     path.write_text(settings, encoding="utf-8")
-    answer = subprocess.run(["nginx", "-t", "-c", path], capture_output=True, text=True, check=False)
+    answer = subprocess.run(
+        ["nginx", "-t", "-c", path], capture_output=True, text=True, check=False
+    )
     assert answer.returncode == 0, answer.stderr
 
 
@@ -62,7 +80,9 @@ def test_clients_cannot_choose_their_address():
 def test_log_has_no_query_string():
     line = render().split("log_format class", 1)[1].split(";", 1)[0]
     assert "$path" in line
-    assert all(word not in line for word in ('"$request"', "$request_uri", "$args", "$http_referer"))
+    assert all(
+        word not in line for word in ('"$request"', "$request_uri", "$args", "$http_referer")
+    )
     # nginx quotes the request in its messages, too
     assert "error_log stderr crit;" in render()
 

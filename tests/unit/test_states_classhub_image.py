@@ -28,11 +28,18 @@ class Engine:
 
     def build(self, name, context, recipe, base, base_archive="", build_args=None):
         self.calls.append("build")
-        self.images[f"classhub/{name}:{recipe}"] = self.images[ID] = {"id": ID, "recipe": recipe, "size": 1}
+        self.images[f"classhub/{name}:{recipe}"] = self.images[ID] = {
+            "id": ID,
+            "recipe": recipe,
+            "size": 1,
+        }
 
     def save(self, name, recipe, store):
         self.calls.append("save")
-        self.archives[name, recipe] = {"recipe": recipe, "id": self.images[f"classhub/{name}:{recipe}"]["id"]}
+        self.archives[name, recipe] = {
+            "recipe": recipe,
+            "id": self.images[f"classhub/{name}:{recipe}"]["id"],
+        }
 
     def load(self, archive, image_id):
         self.calls.append("load")
@@ -51,7 +58,11 @@ class Engine:
     def published(self):
         if ("student", RECIPE) not in self.archives:
             raise CommandExecutionError("no archive yet")
-        return {"recipe": RECIPE, "id": self.archives["student", RECIPE]["id"], "archive": "/store/x.tar"}
+        return {
+            "recipe": RECIPE,
+            "id": self.archives["student", RECIPE]["id"],
+            "archive": "/store/x.tar",
+        }
 
     def mine_get(self, target, name, tgt_type="glob"):
         targets = target if isinstance(target, list) else [target]
@@ -71,14 +82,27 @@ def states(engine, monkeypatch, tmp_path):
     monkeypatch.setattr(wait.time, "sleep", lambda seconds: None)
     dunders = {"classhub_image.archive": utils.archive, "classhub_image.write": utils.write}
     dunders["classhub_wait.until"] = wait.until
-    salt = {f"classhub_image.{name}": getattr(engine, name) for name in ("inspect", "build", "save", "load", "pull")}
+    salt = {
+        f"classhub_image.{name}": getattr(engine, name)
+        for name in ("inspect", "build", "save", "load", "pull")
+    }
     salt |= {"classhub_image.discard": engine.discard, "classhub_image.published": engine.published}
-    salt["classhub_image.archived"] = lambda name, recipe, store: engine.archives.get((name, recipe), {})
-    salt |= {f"classhub_image.{name}": getattr(real, name) for name in ("reference", "selected", "select")}
+    salt["classhub_image.archived"] = lambda name, recipe, store: engine.archives.get(
+        (name, recipe), {}
+    )
+    salt |= {
+        f"classhub_image.{name}": getattr(real, name)
+        for name in ("reference", "selected", "select")
+    }
     salt |= {"mine.get": engine.mine_get, "classhub_swarm.nodes": lambda: engine.members}
     monkeypatch.setattr(real, "__utils__", dunders, raising=False)
     pillar = {"classhub": {"image": {"recipe": RECIPE, "reference": "", "store": "/store"}}}
-    for name, value in {"salt": salt, "utils": dunders, "opts": {"test": False}, "pillar": pillar}.items():
+    for name, value in {
+        "salt": salt,
+        "utils": dunders,
+        "opts": {"test": False},
+        "pillar": pillar,
+    }.items():
         monkeypatch.setattr(module, f"__{name}__", value, raising=False)
     return module
 
@@ -136,7 +160,11 @@ def test_failed_build_fails_the_state(states, engine, monkeypatch):
 
     monkeypatch.setitem(states.__salt__, "classhub_image.build", fail)
     ret = build(states)
-    assert (ret["result"], ret["changes"], ret["comment"]) == (False, {}, "building failed; the end of the log")
+    assert (ret["result"], ret["changes"], ret["comment"]) == (
+        False,
+        {},
+        "building failed; the end of the log",
+    )
 
 
 def test_host_without_an_engine_gets_a_prediction(states, engine):
@@ -164,7 +192,9 @@ def test_node_loads_what_the_hub_offers_once(states, engine):
 
 
 def test_node_does_not_take_another_recipe(states, engine):
-    engine.mine["classhub_image"] = {"hub": {"recipe": "f" * 16, "id": OTHER, "archive": "/store/y.tar"}}
+    engine.mine["classhub_image"] = {
+        "hub": {"recipe": "f" * 16, "id": OTHER, "archive": "/store/y.tar"}
+    }
     ret = states.loaded("student", RECIPE, "hub", 0)
     assert ret["result"] is False
     assert "hub has not offered the image" in ret["comment"]
@@ -212,13 +242,19 @@ def test_hub_keeps_the_old_image_while_a_living_node_lacks_the_new_one(states, e
     engine.mine["classhub_images"] = {"node1": [ID], "node2": [OTHER]}
     ret = states.selected(str(path), 0)
     assert (ret["result"], ret["changes"], path.read_text()) == (False, {}, old)
-    assert ret["comment"].startswith(f"node2 did not report the image within 0 s; the hub keeps {OTHER}")
+    assert ret["comment"].startswith(
+        f"node2 did not report the image within 0 s; the hub keeps {OTHER}"
+    )
     assert "salt -L node2 state.apply image.loaded" in ret["comment"]
 
 
 def test_hub_switches_when_all_living_nodes_have_the_image(states, engine, tmp_path):
     build(states)
-    engine.members = [member("node1"), member("node2", state="down"), member("node3", availability="drain")]
+    engine.members = [
+        member("node1"),
+        member("node2", state="down"),
+        member("node3", availability="drain"),
+    ]
     engine.members.append(member("hub", node=False))
     engine.mine["classhub_images"] = {"node1": [ID, OTHER]}
     assert states.selected(str(tmp_path / "image.json"), 0)["result"] is True
@@ -246,4 +282,7 @@ def test_image_of_a_registry_is_selected_by_digest(states, engine, tmp_path):
     states.__pillar__["classhub"]["image"]["reference"] = "registry.example.edu/class@sha256:1"
     path = tmp_path / "image.json"
     assert states.selected(str(path), 0)["result"] is True
-    assert json.loads(path.read_text()) == {"image": "registry.example.edu/class@sha256:1", "recipe": ""}
+    assert json.loads(path.read_text()) == {
+        "image": "registry.example.edu/class@sha256:1",
+        "recipe": "",
+    }

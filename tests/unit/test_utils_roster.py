@@ -13,12 +13,22 @@ def test_a_plain_roster():
     people, faults = roster.parse(HEADER + "ada,Ada Lind,ada@class.test,student,A\n", ROLES)
     assert faults == []
     assert people == [
-        {"username": "ada", "name": "Ada Lind", "email": "ada@class.test", "role": "student", "section": "A", "uid": None}
+        {
+            "username": "ada",
+            "name": "Ada Lind",
+            "email": "ada@class.test",
+            "role": "student",
+            "section": "A",
+            "uid": None,
+        }
     ]
 
 
 def test_bom_crlf_blank_lines_quotes_and_case():
-    text = "\ufeffUsername, Name ,email,role,section\r\n\r\n" + '"Ada","Lind, Ada",,student,\r\n,,,,\r\n'
+    text = (
+        "\ufeffUsername, Name ,email,role,section\r\n\r\n"
+        + '"Ada","Lind, Ada",,student,\r\n,,,,\r\n'
+    )
     people, faults = roster.parse(text, ROLES)
     assert faults == []
     assert people[0]["username"] == "ada"
@@ -28,7 +38,10 @@ def test_bom_crlf_blank_lines_quotes_and_case():
 @pytest.mark.parametrize(
     ("lines", "fault"),
     [
-        ("ada,Ada,,student,A\nbob,Bob,,student,A\nADA,Ada,,student,A\n", "line 4: username ada is on line 2"),
+        (
+            "ada,Ada,,student,A\nbob,Bob,,student,A\nADA,Ada,,student,A\n",
+            "line 4: username ada is on line 2",
+        ),
         ("ada,Ada,,pupil,A\n", "line 2: unknown role 'pupil'"),
         ("../ada,Ada,,student,A\n", "line 2: username '../ada'"),
         ("root:x,Ada,,student,A\n", "line 2: username 'root:x'"),

@@ -33,7 +33,8 @@ def test_sound_settings_have_no_faults():
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("1G", 2**30), ("512M", 2**29), (4096, 4096), ("4096", 4096), ("2T", 2**41), ("1K", 1024)]
+    ("text", "size"),
+    [("1G", 2**30), ("512M", 2**29), (4096, 4096), ("4096", 4096), ("2T", 2**41), ("1K", 1024)],
 )
 def test_size(text, size):
     assert settings.size(text) == size
@@ -53,26 +54,53 @@ BAD = [
     ({"server": "1G"}, "classhub:server: must be a mapping, not a text"),
     ({"server": {"pids": "many"}}, "classhub:server:pids: must be a number, not a text"),
     ({"server": {"pids": True}}, "classhub:server:pids: must be a number, not true or false"),
-    ({"hosts": {"node1": {"roles": ["nodes"]}}}, "classhub:hosts:node1:roles: unknown role 'nodes'"),
+    (
+        {"hosts": {"node1": {"roles": ["nodes"]}}},
+        "classhub:hosts:node1:roles: unknown role 'nodes'",
+    ),
     ({"hosts": {"node1": {"roles": []}}}, "classhub:hosts:node1:roles: must be a list"),
-    ({"hosts": {"node1": {"address": "300.1.1.1"}}}, "classhub:hosts:node1:address: '300.1.1.1' is not"),
-    ({"hosts": {"node1": {"address": "192.0.2.11"}}}, "classhub:hosts:node1:address: 192.0.2.11 is hub's"),
-    ({"hosts": {"Node_9": {"address": "192.0.2.9", "roles": ["node"]}}}, "classhub:hosts:Node_9: a minion id"),
-    ({"hosts": {"hub2": {"address": "192.0.2.9", "roles": ["hub"]}}}, "only one host may have the role hub"),
+    (
+        {"hosts": {"node1": {"address": "300.1.1.1"}}},
+        "classhub:hosts:node1:address: '300.1.1.1' is not",
+    ),
+    (
+        {"hosts": {"node1": {"address": "192.0.2.11"}}},
+        "classhub:hosts:node1:address: 192.0.2.11 is hub's",
+    ),
+    (
+        {"hosts": {"Node_9": {"address": "192.0.2.9", "roles": ["node"]}}},
+        "classhub:hosts:Node_9: a minion id",
+    ),
+    (
+        {"hosts": {"hub2": {"address": "192.0.2.9", "roles": ["hub"]}}},
+        "only one host may have the role hub",
+    ),
     ({"hosts": {"node1": {"roles": ["hub"]}}}, "classhub:hosts: no host has the role node"),
     ({"engine": {"bip": "172.30.0.1/33"}}, "classhub:engine:bip:"),
     ({"engine": {"bip": "172.30.0.0/24"}}, "classhub:engine:bip:"),
     ({"engine": {"bip": "192.0.2.1/24"}}, "192.0.2.0/24 holds the address of hub"),
     ({"engine": {"swarm_address_pool": "172.31.0.0/20"}}, "overlaps address_pools:0:base"),
-    ({"engine": {"swarm_address_pool": "10.0.0.1/8"}}, "classhub:engine:swarm_address_pool: 10.0.0.1/8 has host bits"),
-    ({"engine": {"address_pools": [{"base": "10.1.0.0/16"}]}}, "classhub:engine:address_pools:0: must be"),
-    ({"storage": {"driver": "ceph"}}, "classhub:storage:driver: 'ceph' is not one of nfs, shared, local"),
+    (
+        {"engine": {"swarm_address_pool": "10.0.0.1/8"}},
+        "classhub:engine:swarm_address_pool: 10.0.0.1/8 has host bits",
+    ),
+    (
+        {"engine": {"address_pools": [{"base": "10.1.0.0/16"}]}},
+        "classhub:engine:address_pools:0: must be",
+    ),
+    (
+        {"storage": {"driver": "ceph"}},
+        "classhub:storage:driver: 'ceph' is not one of nfs, shared, local",
+    ),
     ({"storage": {"driver": "local"}}, "classhub:storage:driver: local serves a class of one host"),
     ({"course": {"timezone": "Paris"}}, "classhub:course:timezone: 'Paris' is not a time zone"),
     ({"course": {"id": "data 101"}}, "classhub:course:id: 'data 101' is not a course id"),
     ({"domain": "https://x.edu"}, "classhub:domain: 'https://x.edu' is not a domain name"),
     ({"image": {"reference": "classhub/student:latest"}}, "classhub:image:reference:"),
-    ({"image": {"stack": ["numpy"]}}, "classhub:image:stack: 'numpy' is not a pinned Python package"),
+    (
+        {"image": {"stack": ["numpy"]}},
+        "classhub:image:stack: 'numpy' is not a pinned Python package",
+    ),
     ({"image": {"stack": ["numpy==1; rm -rf /"]}}, "classhub:image:stack:"),
     ({"roster": {"file": "../../etc/shadow"}}, "classhub:roster:file:"),
     ({"proxy": {"tls": "files"}}, "classhub:proxy:certificate: missing"),
@@ -88,7 +116,10 @@ def test_fault_is_named_with_its_key(change, fault):
 
 def test_all_faults_come_at_once():
     found = faults_of(
-        server={"memory": "1 GBB"}, hosts={"node1": {"roles": ["nodes"]}}, engine={"bip": "nonsense"}, domain=""
+        server={"memory": "1 GBB"},
+        hosts={"node1": {"roles": ["nodes"]}},
+        engine={"bip": "nonsense"},
+        domain="",
     )
     for key in ("server:memory", "hosts:node1:roles", "engine:bip", "domain"):
         assert any(f"classhub:{key}" in fault for fault in found)

@@ -12,3 +12,6 @@ classhub:
   hub:
     authenticator: lab
     lab_password: lab
+  proxy:
+    sign_in_rate: 120
+    sign_in_burst: 40     # few enough for a test to reach

@@ -1,0 +1,122 @@
+"""The documentation says what is true of the tree: made pages are current, links and commands lead somewhere."""
+
+import ast
+import importlib.util
+import re
+import subprocess
+
+import pytest
+import yaml
+
+from tests.support.loading import ROOT
+
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+PUBLIC = sorted(
+    f"{path.stem}.{node.name}"
+    for folder in ("_modules", "_runners")
+    for path in (ROOT / folder).glob("*.py")
+    for node in ast.parse(path.read_text(encoding="utf-8")).body
+    if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+)
+
+
+def documents():
+    """Every Markdown file that is, or could be, committed."""
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"]
+    found = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return sorted(name for name in set(found.split()) if (ROOT / name).is_file())
+
+
+DOCUMENTS = documents()
+
+
+def text_of(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def generator():
+    spec = importlib.util.spec_from_file_location(
+        "classhub_docs_generate", ROOT / "docs/reference/generate.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", ["pillar.md", "modules.md"])
+def test_made_pages_are_current(generator, page):
+    assert text_of(f"docs/reference/{page}") == generator.pages()[page], (
+        "run .cache/venv/bin/python docs/reference/generate.py"
+    )
+
+
+def test_every_setting_is_in_the_reference():
+    defaults = yaml.safe_load(text_of("salt/defaults.yaml"))
+    keys = [
+        f"{name}:{key}" if isinstance(value, dict) and value else name
+        for name, value in defaults.items()
+        for key in (value if isinstance(value, dict) and value else [""])
+    ]
+    shown = text_of("docs/reference/pillar.md")
+    assert [key for key in keys if f"| `classhub:{key}` |" not in shown] == []
+
+
+@pytest.mark.parametrize("function", PUBLIC)
+def test_public_functions_are_in_the_reference(function):
+    assert f"#### `{function}(" in text_of("docs/reference/modules.md")
+
+
+@pytest.mark.parametrize("command", ["make setup", "make up", "make test"])
+def test_the_readme_names_the_ways_in(command):
+    assert re.search(rf"^{command}\b", text_of("README.md"), re.MULTILINE)
+
+
+def slug(heading):
+    """A heading's anchor, as GitHub makes it."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_relative_links_lead_somewhere(name):
+    dead = []
+    for target in LINK.findall(CODE.sub("", text_of(name))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = ((ROOT / name).parent / path).resolve() if path else ROOT / name
+        if not file.exists():
+            dead.append(target)
+        elif anchor and anchor not in map(slug, HEADING.findall(file.read_text(encoding="utf-8"))):
+            dead.append(target)
+    assert dead == []
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_named_make_targets_exist(name):
+    named = set(re.findall(r"(?:^|`|&& )make ([a-z][a-z-]*)", text_of(name), re.MULTILINE))
+    made = set(re.findall(r"^([a-z-]+(?: [a-z-]+)*):.*##", text_of("Makefile"), re.MULTILINE))
+    made |= {"test-tree", "test-unit", "test-functional", "test-integration"}
+    assert named <= made
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_named_states_exist(name):
+    named = re.findall(r"state\.apply ([a-z][a-z._,]*[a-z])", text_of(name))
+    missing = []
+    for sls in ",".join(named).split(",") if named else []:
+        path = ROOT / "salt" / sls.replace(".", "/")
+        if not (path.with_suffix(".sls").exists() or (path / "init.sls").exists()):
+            missing.append(sls)
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_named_functions_exist(name):
+    """`salt-run classhub.x`, and `salt HOST classhub_x.y` with any target."""
+    shown = text_of(name)
+    named = {f"classhub.{verb}" for verb in re.findall(r"salt-run classhub\.(\w+)", shown)}
+    named |= set(re.findall(r"\bsalt \S+ (classhub\w*\.\w+)", shown))
+    assert named <= set(PUBLIC) | {"classhub.<verb>"}
