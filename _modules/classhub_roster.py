@@ -181,7 +181,7 @@ def _settle(person: dict, uid: int, groups: dict[str, str]) -> None:
         _must(__salt__["group.add"](name, gid=uid), f"group {name} could not be added")
     if __salt__["user.info"](name) == {}:
         home = f"{HOMES}/{name}"
-        added = __salt__["user.add"](
+        added = __salt__["user.add"](  # noqa: S604 - its shell is the login shell
             name,
             uid=uid,
             gid=uid,

@@ -46,10 +46,9 @@ def _people(roster: dict) -> tuple[list[dict], list[str]]:
         (root / roster["file"] for root in roots if (root / roster["file"]).is_file()), None
     )
     if not path:
-        return [], [
-            f"classhub:roster:file: there is no {roster['file']} in {' or '.join(map(str, roots))}; "
-            "a roster is a CSV file with the columns username,name,email,role,section"
-        ]
+        places = " or ".join(map(str, roots))
+        fault = f"classhub:roster:file: there is no {roster['file']} in {places}; a roster is a CSV file"
+        return [], [f"{fault} with the columns username,name,email,role,section"]
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:

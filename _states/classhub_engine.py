@@ -5,6 +5,10 @@ import os
 from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "classhub_engine"
+_WAITS = (
+    "{settings} changed, but students' servers run here, so {name} was not restarted. Run "
+    "`salt-run classhub.drain <this host>`, wait until they have ended, and apply again."
+)
 
 
 def __virtual__():
@@ -48,10 +52,7 @@ def running(name: str, settings: str) -> dict:
                 }
             ret["comment"] = f"{name} was {wanted}"
         elif action == "wait":
-            ret["warnings"] = [
-                f"{settings} changed, but students' servers run here, so {name} was not restarted. Run "
-                "`salt-run classhub.drain <this host>`, wait until they have ended, and apply again."
-            ]
+            ret["warnings"] = [_WAITS.format(settings=settings, name=name)]
     except (CommandExecutionError, OSError) as error:
         return ret | {"result": False, "comment": str(error)}
     return ret

@@ -43,7 +43,7 @@ def parse(text: str, roles: tuple[str, ...]) -> tuple[list[dict], list[str]]:
         if len(row) > len(header):
             faults.append(f"roster line {line}: {len(row)} fields, the header has {len(header)}")
             continue
-        person = {column: "" for column in COLUMNS}
+        person = dict.fromkeys(COLUMNS, "")
         person.update(zip(header, (cell.strip() for cell in row), strict=False))
         wrong = _person_faults(person, roles) or _repeated(person, seen, line)
         faults += [f"roster line {line}: {fault}" for fault in wrong]

@@ -25,10 +25,7 @@ def test_a_plain_roster():
 
 
 def test_bom_crlf_blank_lines_quotes_and_case():
-    text = (
-        "\ufeffUsername, Name ,email,role,section\r\n\r\n"
-        + '"Ada","Lind, Ada",,student,\r\n,,,,\r\n'
-    )
+    text = '\ufeffUsername, Name ,email,role,section\r\n\r\n"Ada","Lind, Ada",,student,\r\n,,,,\r\n'
     people, faults = roster.parse(text, ROLES)
     assert faults == []
     assert people[0]["username"] == "ada"
