@@ -13,14 +13,10 @@ def apply(ids: list[str], timeout: float = 5400) -> None:
     """Apply the class's states to the named minions; raise LabError with the failed states only."""
     targets = ["-L", ",".join(ids)]
     # Code edited since the minions started: states would sync it only after they are compiled.
-    master.salt("salt", "--out=quiet", *targets, "saltutil.sync_all")
-    out = master.salt(
-        "salt", "--out=json", "--static", *targets, "state.apply", check=False, timeout=timeout
-    )
-    try:
-        returned = json.loads(out)
-    except json.JSONDecodeError:
-        raise LabError(f"salt returned no result:\n{out[-3000:]}") from None
+    master.salt("salt", *targets, "saltutil.sync_all")
+    # Never --static: that is batch mode, which forgets jobs longer than two minutes.
+    out = master.salt("salt", "--out=json", *targets, "state.apply", check=False, timeout=timeout)
+    returned = documents(out)
     failures = []
     for minion in ids:
         result = returned.get(minion, "did not return")
@@ -30,6 +26,21 @@ def apply(ids: list[str], timeout: float = 5400) -> None:
             say(f"{minion}: {len(result)} states, {changed} with changes")
     if failures:
         raise LabError("applying the states failed:\n" + "\n".join(failures))
+
+
+def documents(out: str) -> dict[str, Any]:
+    """Merge the JSON documents that `salt` prints, one a minion, between lines that are no JSON."""
+    returned: dict[str, Any] = {}
+    decoder = json.JSONDecoder()
+    start = 0
+    while (start := out.find("{", start)) >= 0:
+        try:
+            document, start = decoder.raw_decode(out, start)
+        except json.JSONDecodeError:
+            start += 1
+        else:
+            returned |= document
+    return returned
 
 
 def failed(result: Any) -> list[str]:

@@ -37,3 +37,8 @@ def test_only_states_that_failed_themselves_are_told() -> None:
 @pytest.mark.parametrize("result", ["Minion did not return. [No response]", ["Rendering failed"]])
 def test_a_minion_without_states_has_failed(result: object) -> None:
     assert states.failed(result)
+
+
+def test_returns_are_found_between_other_lines() -> None:
+    out = '{\n "hub": true\n}\nMinion did not return {odd}\n{"node1": {"a": 1}}\n'
+    assert states.documents(out) == {"hub": True, "node1": {"a": 1}}
