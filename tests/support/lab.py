@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lab.states import documents
 from tests.support.client import Operator, Site
 from tests.support.waiting import wait_until
 
@@ -89,14 +90,11 @@ def salt_command(name: str) -> str:
 def salt(target: str, function: str, *args: str, timeout: float = 900) -> dict[str, Any]:
     """{minion id: answer} of `salt TARGET FUNCTION`; a host that does not answer is an error.
 
-    A loaded machine is slow to say that a job still runs, hence the long `--timeout`.
+    Never with `--static`: that is batch mode, which forgets jobs longer than two minutes. A loaded machine is slow to say that a job still runs, hence the long `--timeout`.
     """
-    command = [salt_command("salt"), "--out=json", "--static", "--log-level=error", "--timeout=60"]
+    command = [salt_command("salt"), "--out=json", "--log-level=error", "--timeout=60"]
     text = run(*command, target, function, *args, check=False, timeout=timeout)
-    try:
-        answers = json.loads(text)
-    except ValueError:
-        raise CommandFailed(f"salt {target} {function}: no JSON in\n{text}") from None
+    answers = documents(text)
     wanted = set(hosts()) if target == "*" else {target}
     silent = {
         host
