@@ -4,7 +4,7 @@
 BIN := .cache/venv/bin
 LAB := $(BIN)/python -m lab
 PYTEST := $(BIN)/pytest
-SHELL_SCRIPTS = bootstrap.sh lab/setup.sh .ci/run
+SHELL_SCRIPTS = bootstrap.sh lab/setup.sh .ci/run salt/hub/files/restore-routes
 
 .DEFAULT_GOAL := help
 .PHONY: help setup hosts up down status shell apply recreate test test-fast test-tree test-unit test-functional \

@@ -6,10 +6,12 @@
 Class settings are valid:
   {%- if faults %}
   test.fail_without_changes:
-    - name: {{ ("The settings of this class have faults; nothing was changed. Mend them in pillar:\n- "
+    - name: classhub settings
+    - comment: {{ ("This class's settings have faults; nothing was changed. Mend them in pillar:\n- "
         ~ faults | join("\n- ")) | json }}
     - failhard: True
   {%- else %}
   test.succeed_without_changes:
     - name: classhub settings
+    - comment: The settings have no faults
   {%- endif %}

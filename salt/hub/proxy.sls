@@ -12,12 +12,23 @@ Hub proxy unit is there:
     - group: root
     - mode: "0644"
 
+Hub proxy has its routes restored:
+  file.managed:
+    - name: /etc/jupyterhub/restore-routes
+    - source: salt://hub/files/restore-routes
+    - user: root
+    - group: root
+    - mode: "0755"
+    - require:
+      - file: Hub settings directory is there
+
 Hub proxy service is running:
   service.running:
     - name: jupyterhub-proxy
     - enable: True
     - require:
       - pkg: Hub packages are installed
+      - file: Hub proxy has its routes restored
       - classhub_secrets: Hub token of the proxy's unit is there
     - watch:
       - file: Hub proxy unit is there
