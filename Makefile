@@ -37,15 +37,15 @@ apply: setup  ## apply the states to the lab, or to one host: make apply HOST=no
 recreate: setup  ## make one host anew, bare: make recreate HOST=node1
 	@$(LAB) recreate $(HOST)
 
-test: lint test-tree test-unit test-functional test-integration test-lab  ## all tests; brings the lab up and leaves it
+test: lint test-tree test-unit test-functional test-integration test-lab  ## all tests; the lab is made anew, and gone after
 
 test-fast: lint test-tree test-unit test-functional  ## the tests that need no lab and no daemons
 
 test-tree test-unit test-functional test-integration: test-%: setup
 	$(PYTEST) tests/$*
 
-test-lab: up  ## the tests of the real class, in the lab
-	$(PYTEST) tests/lab
+test-lab: setup  ## the tests of the real class: makes the lab anew, and leaves none
+	CLASSHUB_LAB_FRESH=1 $(PYTEST) tests/lab
 
 test-long: up  ## the tests that take long: whole terms, full classes
 	$(PYTEST) -m long tests
@@ -63,7 +63,7 @@ format: setup  ## format the Python code
 
 # The locks serve Debian's Pythons, 3.11 and 3.13. Why timelib is left out: requirements/salt.in.
 UV_COMPILE = .cache/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-	--no-config --default-index https://pypi.org/simple --no-emit-index-url --no-emit-package timelib \
+	--no-emit-index-url --no-emit-package timelib \
 	--custom-compile-command "make lock"
 
 lock:  ## renew the pinned Python packages in requirements/

@@ -34,13 +34,16 @@ def ledger() -> dict[str, int]:
         salt hub classhub_roster.ledger
     """
     try:
-        return json.loads(Path(LEDGER).read_text(encoding="utf-8"))
+        known = json.loads(Path(LEDGER).read_text(encoding="utf-8"))
+        if not isinstance(known, dict) or any(type(uid) is not int for uid in known.values()):
+            raise ValueError("it does not map names to uids")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise CommandExecutionError(
             f"{LEDGER} cannot be read ({error}); restore it from the backup, or people would get others' uids"
         ) from error
+    return known
 
 
 def plan() -> dict:
@@ -59,7 +62,13 @@ def plan() -> dict:
     people, roster = settings["people"], settings["roster"]
     known = ledger()
     accounts = {entry.pw_name: entry for entry in pwd.getpwall()}
-    taken = {entry.pw_uid for name, entry in accounts.items() if name not in known}
+    # an account of this host whose uid the roster gives to its own name becomes one of the class
+    wanted = {(person["username"], person["uid"]) for person in people}
+    taken = {
+        entry.pw_uid
+        for name, entry in accounts.items()
+        if name not in known and (name, entry.pw_uid) not in wanted
+    }
     grown, faults = __utils__["classhub_roster.assign"](
         people, known, taken, int(roster["first_uid"])
     )
@@ -153,7 +162,8 @@ def apply() -> dict:
         _write(Path(LEDGER), json.dumps(planned["ledger"], indent=1, sort_keys=True) + "\n", 0o600)
         for group in settings["roster"]["groups"].values():
             if not _group_exists(group):
-                __salt__["group.add"](group, system=True)
+                added = __salt__["group.add"](group, system=True)
+                _must(added, f"group {group} could not be added")
         _folder(Path(NAMES), 0o711)
         people = {person["username"]: person for person in settings["people"]}
         table = {}
@@ -192,17 +202,26 @@ def _settle(person: dict, uid: int, groups: dict[str, str]) -> None:
         )
         _must(added, f"user {name} could not be added")
     elif __salt__["user.info"](name)["fullname"] != _gecos(person):
-        __salt__["user.chfullname"](name, _gecos(person))
-    for role, group in groups.items():
-        member = name in _members(group)
-        if role == person["role"] and not member:
-            __salt__["group.adduser"](group, name)
-        elif role != person["role"] and member:
-            __salt__["group.deluser"](group, name)
+        renamed = __salt__["user.chfullname"](name, _gecos(person))
+        _must(renamed, f"the name of {name} could not be changed")
+    _groups(person, groups)
     _home(Path(HOMES, name), uid)
     for path, text in _name_files(person, uid).items():
         _folder(path.parent, 0o755)
         _write(path, text, 0o644)
+
+
+def _groups(person: dict, groups: dict[str, str]) -> None:
+    """Be in the group of one's role, and in that of no other."""
+    name = person["username"]
+    for role, group in groups.items():
+        member = name in _members(group)
+        if role == person["role"] and not member:
+            added = __salt__["group.adduser"](group, name)
+            _must(added, f"{name} could not be added to the group {group}")
+        elif role != person["role"] and member:
+            removed = __salt__["group.deluser"](group, name)
+            _must(removed, f"{name} could not be taken out of the group {group}")
 
 
 def _must(done: object, sentence: str) -> None:

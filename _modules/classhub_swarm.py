@@ -105,7 +105,7 @@ def nodes() -> list[dict]:
     """The members of the swarm, as the manager sees them.
 
     Returns:
-        one mapping a member: ``id``, ``host``, ``address``, ``state`` (ready, down, unknown, disconnected),
+        one mapping a member: ``id``, ``host`` (minion id), ``address``, ``state`` (ready, down, unknown, disconnected),
         ``availability`` (active, pause, drain), ``node`` (whether students' servers may run there), ``memory`` in
         bytes.
 
@@ -123,12 +123,15 @@ def nodes() -> list[dict]:
 
 
 def _member(entry: dict) -> dict:
-    description = entry["Description"]
+    description, address = entry["Description"], entry["Status"].get("Addr", "")
+    hosts = __pillar__["classhub"]["hosts"]
     labels = description.get("Engine", {}).get("Labels") or {}
     return {
         "id": entry["ID"],
-        "host": description["Hostname"],
-        "address": entry["Status"].get("Addr", ""),
+        "host": next(
+            (k for k, v in hosts.items() if v["address"] == address), description["Hostname"]
+        ),
+        "address": address,
         "state": entry["Status"]["State"],
         "availability": entry["Spec"]["Availability"],
         "node": labels.get("classhub.node") == "true",

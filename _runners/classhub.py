@@ -8,9 +8,13 @@ from collections.abc import Iterator
 
 import salt.client
 import salt.utils.event
-from salt.exceptions import CommandExecutionError
+from salt.exceptions import CommandExecutionError, NotImplemented
 
 _HUB = "classhub:roles:hub"
+
+
+class Refusal(CommandExecutionError, NotImplemented):
+    """A sentence for the operator. Of NotImplemented because Salt prints the traceback of every other error."""
 
 
 def deploy(test: bool = False) -> dict:
@@ -25,7 +29,7 @@ def deploy(test: bool = False) -> dict:
         ``hosts``: minion id -> number of changes; ``seconds``.
 
     Raises:
-        CommandExecutionError: a host does not answer (nothing was changed), or a stage failed.
+        Refusal: a host does not answer (nothing was changed), or a stage failed.
 
     CLI Example:
 
@@ -33,14 +37,17 @@ def deploy(test: bool = False) -> dict:
 
         salt-run classhub.deploy
     """
-    _everybody_answers()
+    hosts = _everybody_answers()
     started = time.monotonic()
     with _progress(started):
         outcome = __salt__["state.orchestrate"]("orch.deploy", test=test)
     changes, failures = _summary(outcome)
     if failures:
-        raise CommandExecutionError("The class was not deployed:\n- " + "\n- ".join(failures))
-    return {"hosts": changes, "seconds": round(time.monotonic() - started)}
+        raise Refusal("The class was not deployed:\n- " + "\n- ".join(failures))
+    return {
+        "hosts": dict.fromkeys(hosts, 0) | changes,
+        "seconds": round(time.monotonic() - started),
+    }
 
 
 def drain(node: str, stop: bool = False, test: bool = False) -> str:
@@ -55,7 +62,7 @@ def drain(node: str, stop: bool = False, test: bool = False) -> str:
         one sentence.
 
     Raises:
-        CommandExecutionError: there is no such living node, or the hub does not answer.
+        Refusal: there is no such living node, or the hub does not answer.
 
     CLI Example:
 
@@ -77,7 +84,7 @@ def resume(node: str, test: bool = False) -> str:
         one sentence.
 
     Raises:
-        CommandExecutionError: there is no such living node, or the hub does not answer.
+        Refusal: there is no such living node, or the hub does not answer.
 
     CLI Example:
 
@@ -94,29 +101,37 @@ def _on_hub(function: str, *args: object, **kwargs: object) -> object:
             _HUB, function, args, kwarg=kwargs, tgt_type="pillar", full_return=True
         )
     if len(answers) != 1:
-        raise CommandExecutionError(
+        raise Refusal(
             f"{len(answers)} hubs answered, not one; is the hub's minion up and its key accepted?"
         )
     hub, answer = answers.popitem()
     if not isinstance(answer, dict):
-        raise CommandExecutionError(f"{hub} does not answer; look at salt-minion there")
+        raise Refusal(f"{hub} does not answer; look at salt-minion there")
     if answer.get("retcode"):
-        raise CommandExecutionError(f"{hub}: {answer['ret']}")
+        raise Refusal(f"{hub}: {str(answer['ret']).removeprefix('ERROR: ')}")
     return answer["ret"]
 
 
-def _everybody_answers() -> None:
+def _everybody_answers() -> list[str]:
+    """Minion ids of the class, all of which answer and know its present settings and code."""
     with salt.client.get_local_client(__opts__["conf_file"]) as client:
-        answers = client.cmd("*", "classhub.hosts", full_return=True)
+        answers = client.cmd(
+            "*", "classhub.hosts", timeout=15, gather_job_timeout=15, full_return=True
+        )
     known = {host for answer in answers.values() if _sound(answer) for host in answer["ret"]}
     silent = sorted(
         {m for m, answer in answers.items() if not _sound(answer)} | (known - set(answers))
     )
     if silent or not answers:
-        raise CommandExecutionError(
+        raise Refusal(
             f"Nothing was changed: {', '.join(silent) or 'no host'} does not answer. Bring it up, or take it out of "
             "pillar and delete its key (salt-key -d)"
         )
+    with salt.client.get_local_client(__opts__["conf_file"]) as client:
+        # a host that was added, or code that changed, since the minions last looked
+        client.cmd("*", "saltutil.refresh_pillar", kwarg={"wait": True})
+        client.cmd("*", "saltutil.sync_all")
+    return sorted(answers)
 
 
 def _sound(answer: object) -> bool:

@@ -1,4 +1,6 @@
-"""Publish one value over Salt's mine to named minions, only when it has changed."""
+"""Publish one value over Salt's mine to named minions, only when it or they have changed."""
+
+import functools
 
 from salt.exceptions import CommandExecutionError
 
@@ -19,7 +21,7 @@ def published(name: str, function: str, readers: list[str]) -> dict:
     """
     ret = {"name": name, "changes": {}, "result": True, "comment": f"{name} is published"}
     mine = __opts__["id"]
-    readers = sorted({mine, *readers})
+    readers = ",".join(sorted({mine, *readers}))
     try:
         value = __salt__[function]()
     except (CommandExecutionError, OSError) as error:
@@ -30,12 +32,19 @@ def published(name: str, function: str, readers: list[str]) -> dict:
                 "comment": f"{name} would be published",
             }
         return ret | {"result": False, "comment": str(error)}
-    if value is not None and __salt__["mine.get"](mine, name).get(mine) == value:
+    # the mine does not tell who may read a value, so the readers are published beside it
+    there = [__salt__["mine.get"](mine, key).get(mine) for key in (name, f"{name}_readers")]
+    if value is not None and there == [value, readers]:
         return ret
-    ret["changes"] = {name: f"published to {', '.join(readers)}"}
+    ret["changes"] = {name: f"published to {readers.replace(',', ', ')}"}
     if __opts__["test"]:
         return ret | {"result": None, "comment": f"{name} would be published"}
-    __salt__["mine.send"](
-        name, mine_function=function, allow_tgt=",".join(readers), allow_tgt_type="list"
-    )
+    send = functools.partial(__salt__["mine.send"], allow_tgt=readers, allow_tgt_type="list")
+    # the readers last: without them, the next run publishes both again
+    if not (
+        send(name, mine_function=function)
+        and send(f"{name}_readers", readers, mine_function="test.echo")
+    ):
+        comment = f"{name} could not be published; the minion's log says why"
+        return ret | {"result": False, "changes": {}, "comment": comment}
     return ret | {"comment": f"{name} was published"}

@@ -5,8 +5,11 @@
 
 Class settings are valid:
   {%- if faults %}
-  test.fail_without_changes:
+  test.configurable_test_state:
     - name: classhub settings
+    - changes: False
+    - result: False
+    - allow_test_mode_failure: True
     - comment: {{ ("This class's settings have faults; nothing was changed. Mend them in pillar:\n- "
         ~ faults | join("\n- ")) | json }}
     - failhard: True

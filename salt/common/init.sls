@@ -1,5 +1,4 @@
-# What every host of the class has: trust, basic packages, names of the other hosts.
+# What every host of the class has: trust and basic packages.
 include:
   - common.trust
   - common.packages
-  - common.hosts

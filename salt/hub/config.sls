@@ -3,6 +3,7 @@
 {%- set classhub = pillar["classhub"] %}
 include:
   - hub.account
+  - hub.service
 
 Hub settings are written:
   file.serialize:

@@ -5,6 +5,7 @@
 # costs the hub a second of CPU and 15 MB for checks that it never asks for. Hence --no-deps.
 include:
   - hub.packages
+  - hub.service
 
 Hub virtual environment is there:
   cmd.run:

@@ -3,6 +3,7 @@
 {%- set classhub = pillar["classhub"] %}
 {%- set context = "/var/lib/classhub/image/nginx" %}
 include:
+  - proxy.service
   - engine
 
 Proxy image recipe is there:

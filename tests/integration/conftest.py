@@ -32,19 +32,19 @@ class Class:
     client: LocalClient
     pillar: Path  # read before the example's pillar; empty but for what a test puts there
 
-    def ask(self, minion: str, function: str, *args: object, **kwargs: object) -> Any:
+    def ask(self, minion: str, function: str, /, *args: object, **kwargs: object) -> Any:
         """The answer of one minion."""
         answers = self.client.cmd(minion, function, args, kwarg=kwargs, timeout=30)
         assert minion in answers, f"{minion} did not answer {function}"
         return answers[minion]
 
-    def ask_all(self, function: str, *args: object, **kwargs: object) -> dict[str, Any]:
+    def ask_all(self, function: str, /, *args: object, **kwargs: object) -> dict[str, Any]:
         """The answers of all minions."""
         answers = self.client.cmd("*", function, args, kwarg=kwargs, timeout=60)
         assert sorted(answers) == sorted(MINIONS)
         return answers
 
-    def single(self, minion: str, state: str, **kwargs: object) -> dict[str, Any]:
+    def single(self, minion: str, state: str, /, **kwargs: object) -> dict[str, Any]:
         """The result of one state, applied to one minion."""
         answer = self.ask(minion, "state.single", state, **kwargs)
         assert isinstance(answer, dict), answer
@@ -89,9 +89,7 @@ def running(salt_factories, scratch):
     quick = {"enable_gpu_grains": False, "enable_fqdns_grains": False, "log_level_logfile": "info"}
     with contextlib.ExitStack() as stack, ThreadPoolExecutor() as pool:
         stack.enter_context(master.started())
-        minions = [
-            master.salt_minion_daemon(minion, overrides=dict(quick)) for minion in MINIONS
-        ]
+        minions = [master.salt_minion_daemon(minion, overrides=dict(quick)) for minion in MINIONS]
         for minion in minions:
             minion.environ = environment
         for minion in pool.map(_start, minions):
@@ -127,17 +125,15 @@ def _stop_together(daemons):
         list(pool.map(lambda daemon: daemon.terminate(), daemons))
 
 
+def synced(class_: Class) -> bool:
+    answers = class_.ask_all("classhub.hosts").values()
+    return all(isinstance(answer, dict) for answer in answers)  # else: 'is not available'
+
+
 @pytest.fixture
 def with_modules(running):
     """The class, once the reactor has brought the modules to every minion."""
-    wait_until(
-        "the reactor has synced every minion's modules",
-        lambda: all(
-            "classhub" in answer.get("modules", [])
-            for answer in running.ask_all("saltutil.list_extmods").values()
-        ),
-        30,
-    )
+    wait_until("the reactor has synced every minion's modules", lambda: synced(running), 30)
     return running
 
 

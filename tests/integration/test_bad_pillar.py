@@ -6,7 +6,10 @@ from tests.integration.conftest import MINIONS
 
 pytestmark = pytest.mark.slow
 
-FAULTS = ["classhub:server:memory: '1 GBB' is not a size", "classhub:domain: 'nope' is not a domain name"]
+FAULTS = [
+    "classhub:server:memory: '1 GBB' is not a size",
+    "classhub:domain: 'nope' is not a domain name",
+]
 
 
 def test_every_host_reports_all_faults_and_changes_nothing(faulty):

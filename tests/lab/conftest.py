@@ -13,7 +13,6 @@ import pytest
 
 from tests.support import lab
 from tests.support.client import Site, Student
-from tests.support.waiting import wait_until
 
 FRESH = os.environ.get("CLASSHUB_LAB_FRESH") == "1"
 HERE = Path(__file__).parent
@@ -36,12 +35,7 @@ def hosts() -> list[str]:
         lab.lab("down")
         lab.lab("hosts")
     assert lab.hosts(), "no lab runs: `make up`, or set CLASSHUB_LAB_FRESH=1"
-    wait_until(
-        "all minions answer",
-        lambda: lab.salt("*", "test.ping"),
-        120,
-        ignoring=(AssertionError, lab.CommandFailed),
-    )
+    lab.wait_for_minions()
     return lab.hosts()
 
 

@@ -105,6 +105,16 @@ def salt(target: str, function: str, *args: str, timeout: float = 900) -> dict[s
     return answers
 
 
+def wait_for_minions(seconds: float = 120) -> None:
+    """Until every host's minion answers."""
+    wait_until(
+        "all minions answer",
+        lambda: salt("*", "test.ping", "--timeout=5", "--gather-job-timeout=5"),
+        seconds,
+        ignoring=(AssertionError, CommandFailed),
+    )
+
+
 def salt_run(function: str, *args: str, timeout: float = 900) -> Any:
     """The answer of a runner; an error where the runner fails."""
     command = [salt_command("salt-run"), "--out=json", "--log-level=error"]

@@ -17,7 +17,7 @@ SETTINGS = {
     "domain": "class.example.edu",
     "tls": "self-signed",
     "groups": ["graders", "instructors", "students"],
-    "course": {"id": "intro", "title": "Fish & <Chips>"},
+    "course": {"id": "intro", "title": "Fish & <Chips>", "timezone": "Europe/Paris"},
     "server": {
         "memory": "1G",
         "memory_guarantee": "512M",

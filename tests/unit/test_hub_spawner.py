@@ -157,6 +157,7 @@ def test_exit_while_starting_keeps_the_last_words(spawner, swarm, caplog):
     swarm.on_create = change
     swarm.logs = b"Traceback\n[I 2030 JupyterHub] forged \x1b[31m\n"
     spawner.log = logging.getLogger("spawner")
+    caplog.set_level("WARNING", "spawner")  # pyproject.toml says ERROR, for Salt's sake
     assert "(exit code 3)" in refused(spawner).message
     assert "\n  | Traceback\n  | [I 2030 JupyterHub] forged [31m" in caplog.text
     assert swarm.services == {}

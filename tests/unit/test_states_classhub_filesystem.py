@@ -1,7 +1,6 @@
 """classhub_filesystem states: marked once on the hub, recognised on the nodes."""
 
 import pytest
-from salt.exceptions import CommandExecutionError
 
 from tests.support.loading import load
 
@@ -20,9 +19,7 @@ def states(mine, monkeypatch):
     salt["mine.get"] = lambda target, name: mine if name == "classhub_filesystem" else {}
     monkeypatch.setattr(module, "__salt__", salt, raising=False)
     monkeypatch.setattr(module, "__opts__", {"test": False}, raising=False)
-    monkeypatch.setattr(
-        module, "__utils__", {"classhub_wait.until": wait.until}, raising=False
-    )
+    monkeypatch.setattr(module, "__utils__", {"classhub_wait.until": wait.until}, raising=False)
     return module
 
 

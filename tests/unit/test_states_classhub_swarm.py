@@ -56,9 +56,7 @@ def states(swarm, monkeypatch):
     }
     monkeypatch.setattr(module, "__salt__", salt, raising=False)
     monkeypatch.setattr(module, "__opts__", {"test": False}, raising=False)
-    monkeypatch.setattr(
-        module, "__utils__", {"classhub_wait.until": wait.until}, raising=False
-    )
+    monkeypatch.setattr(module, "__utils__", {"classhub_wait.until": wait.until}, raising=False)
     return module
 
 

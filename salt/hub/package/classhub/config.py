@@ -6,7 +6,7 @@ One function a section, which only sets values. The JSON file has these keys:
     domain          the name students type
     tls             self-signed | files: what certificate the class shows
     groups          system groups of the people on the roster
-    course          id, title
+    course          id, title, timezone
     server          what a student's server gets: pillar classhub:server
     hub             ports, limits and the authenticator: pillar classhub:hub
 
@@ -140,6 +140,7 @@ def set_spawner(c: Config, settings: dict) -> None:
     c.ClassSpawner.tmp_size = server["tmp"]
     c.ClassSpawner.pending_timeout = server["pending_timeout"]
     c.ClassSpawner.course = settings["course"]["id"]
+    c.ClassSpawner.timezone = settings["course"]["timezone"]
     c.ClassSpawner.constraints = ["engine.labels.classhub.node==true"]
     c.ClassSpawner.client_kwargs = {"base_url": "unix:///var/run/docker.sock", "timeout": 20}
 

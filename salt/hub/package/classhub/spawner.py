@@ -69,6 +69,7 @@ class ClassSpawner(SwarmSpawner):
         help="Directory of <username>/passwd and group, mounted on /var/lib/extrausers.",
     )
     course = Unicode("", config=True, help="Course id, for the label classhub.course.")
+    timezone = Unicode("Etc/UTC", config=True, help="The course's time zone, in servers.")
     constraints = List(Unicode(), config=True, help="Swarm placement constraints.")
     pids_limit = Integer(512, config=True, help="Processes and threads in one server.")
     tmp_size = ByteSpecification(
@@ -130,7 +131,12 @@ class ClassSpawner(SwarmSpawner):
 
     def get_env(self) -> dict:
         name = self.user.name
-        own = {"HOME": self.home_format.format(username=name), "XDG_CACHE_HOME": "/tmp/cache"}
+        own = {
+            "HOME": self.home_format.format(username=name),
+            "XDG_CACHE_HOME": "/tmp/cache",
+            "CLASSHUB_COURSE": self.course,
+            "TZ": self.timezone,
+        }
         return super().get_env() | own | dict.fromkeys(("USER", "LOGNAME", "NB_USER"), name)
 
     # -- start

@@ -1,0 +1,144 @@
+"""The tree's states by real Salt without a master: loaders, top file, requisites and test mode as on a host.
+
+The states of the class would change this machine: only `check`, and single states on a scratch directory, are applied.
+"""
+
+import json
+import uuid
+
+import pytest
+
+from tests.support.masterless import caller
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    """The sound class's hub."""
+    return caller("lab", "hub", tmp_path_factory.mktemp("salt"))
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory):
+    """A host of a class with three faults, in two files."""
+    scratch = tmp_path_factory.mktemp("salt")
+    root = scratch / "pillar"
+    root.mkdir()
+    (root / "machine.sls").write_text("classhub: {server: {memory: 1 GBB}, domain: nope}\n")
+    (root / "roster.csv").write_text("username,role\nAda Lind,student\n")
+    return caller("lab", "node1", scratch, root)
+
+
+def only(answer):
+    """The one state of an answer."""
+    assert isinstance(answer, dict), answer
+    (state,) = answer.values()
+    return state
+
+
+def single(host, state, **kwargs):
+    return only(host.cmd("state.single", state, **kwargs))
+
+
+# -- check ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_check_of_a_sound_class_succeeds(hub, test):
+    state = only(hub.cmd("state.apply", "check", test=test))
+    assert (state["result"], state["changes"]) == (True, {})
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_check_of_a_faulty_class_names_all_faults_at_once(faulty, test):
+    state = only(faulty.cmd("state.apply", "check", test=test))
+    told = state["name"] + state["comment"]
+    assert "nothing was changed" in told
+    assert "classhub:server:memory: '1 GBB' is not a size" in told
+    assert "classhub:domain: 'nope' is not a domain name" in told
+    assert "classhub:roster:file: roster.csv: line 2: username 'ada lind' is not" in told
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_check_of_a_faulty_class_fails_without_changes(faulty, test):
+    state = only(faulty.cmd("state.apply", "check", test=test))
+    assert (state["result"], state["changes"]) == (False, {})
+
+
+def test_top_file_gives_a_faulty_class_the_check_alone(faulty):
+    assert faulty.cmd("state.show_top") == {"base": ["check"]}
+
+
+def test_every_module_of_the_tree_loads(hub):
+    """A module that fails to load is silently absent in Salt."""
+    modules = hub.cmd("sys.list_modules", "classhub*")
+    states = hub.cmd("sys.list_state_modules", "classhub*")
+    nouns = {"classhub_engine", "classhub_filesystem", "classhub_image", "classhub_roster"}
+    assert nouns | {"classhub", "classhub_swarm"} <= set(modules)
+    assert nouns | {"classhub_mine", "classhub_secrets", "classhub_swarm"} <= set(states)
+
+
+# -- filesystem -------------------------------------------------------------------------------------------------------
+
+
+def test_marking_is_predicted_done_and_then_left_alone(hub, tmp_path):
+    root = str(tmp_path)
+    predicted = single(hub, "classhub_filesystem.marked", name=root, test=True)
+    assert (predicted["result"], predicted["changes"]) == (None, {root: "marked"})
+    assert list(tmp_path.iterdir()) == []
+
+    done = single(hub, "classhub_filesystem.marked", name=root)
+    assert (done["result"], done["changes"]) == (True, {root: "marked"})
+    written = (tmp_path / ".classhub/filesystem.json").read_text()
+    assert uuid.UUID(json.loads(written)["id"])
+
+    for test in (False, True):
+        again = single(hub, "classhub_filesystem.marked", name=root, test=test)
+        assert (again["result"], again["changes"]) == (True, {})
+    assert (tmp_path / ".classhub/filesystem.json").read_text() == written
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_nothing_is_marked_where_nothing_is_mounted(hub, tmp_path, test):
+    state = single(hub, "classhub_filesystem.marked", name=str(tmp_path), mounted=True, test=test)
+    assert (state["result"], state["changes"]) == (False, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_node_tells_the_classs_filesystem_from_an_empty_directory(hub, tmp_path):
+    marked, empty = tmp_path / "marked", tmp_path / "empty"
+    marked.mkdir()
+    empty.mkdir()
+    ident = hub.cmd("classhub_filesystem.mark", str(marked))
+    hub.cmd("mine.send", "classhub_filesystem", ident, mine_function="test.echo")
+
+    def verified(path, **kwargs):
+        return single(
+            hub, "classhub_filesystem.verified", name=str(path), hub="hub", wait=0, **kwargs
+        )
+
+    assert verified(marked)["result"] is True
+    assert verified(marked, test=True)["result"] is True
+    refused = verified(empty)
+    assert (refused["result"], refused["changes"]) == (False, {})
+    assert f"{empty} is not the filesystem that hub marked" in refused["comment"]
+    assert verified(empty, test=True)["result"] is None
+    assert list(empty.iterdir()) == []
+
+
+# -- mine -------------------------------------------------------------------------------------------------------------
+
+
+def test_publishing_is_predicted_done_and_then_left_alone(hub):
+    arguments = {"name": "classhub_test", "function": "classhub.hosts"}
+
+    def publish(*readers, **kwargs):
+        return single(hub, "classhub_mine.published", **arguments, readers=list(readers), **kwargs)
+
+    assert publish("node1", test=True)["result"] is None
+    assert hub.cmd("mine.get", "hub", "classhub_test") == {}
+    assert publish("node1")["changes"]
+    assert "10.77.0.11" in str(hub.cmd("mine.get", "hub", "classhub_test"))
+    assert publish("node1")["changes"] == {}
+    assert publish("node1", "node2")["changes"], "a new reader"

@@ -1,0 +1,348 @@
+"""classhub_roster functions: accounts of a hub that is only made up, homes and ledger that are real files."""
+
+import grp
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from tests.support.loading import load
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives homes to others")
+
+GROUPS = {"student": "students", "grader": "graders", "instructor": "instructors"}
+
+
+class Host:
+    """A stand-in for passwd, group and the modules that write them."""
+
+    def __init__(self):
+        self.users, self.groups, self.calls, self.refuses = {}, {}, [], set()
+
+    # -- what pwd and grp would read
+    def getpwall(self):
+        return list(self.users.values())
+
+    def getgrnam(self, name):
+        gid, members = self.groups[name]
+        return grp.struct_group((name, "x", gid, list(members)))
+
+    # -- user and group of Salt
+    def _does(self, what, name):
+        self.calls.append((what, name))
+        return (what, name) not in self.refuses
+
+    def user_info(self, name):
+        return {"fullname": self.users[name].pw_gecos} if name in self.users else {}
+
+    def user_add(self, name, uid, gid, home, createhome, shell, fullname):
+        assert createhome is False, "the home is made by the module, of mode 0700 from the start"
+        assert any(gid == group_id for group_id, _ in self.groups.values())
+        done = self._does("user.add", name)
+        if done:
+            self.has(name, uid, fullname, gid, home, shell)
+        return done
+
+    def has(self, name, uid, gecos="", gid=None, home="/", shell="/bin/sh"):
+        entry = (name, "x", uid, uid if gid is None else gid, gecos, home, shell)
+        self.users[name] = pwd.struct_passwd(entry)
+
+    def chfullname(self, name, fullname):
+        done = self._does("user.chfullname", name)
+        if done:
+            self.has(name, self.users[name].pw_uid, fullname)
+        return done
+
+    def group_info(self, name):
+        return {"name": name} if name in self.groups else {}
+
+    def group_add(self, name, gid=None, system=False):
+        done = self._does("group.add", name)
+        if done:
+            self.groups[name] = (gid or 900 + len(self.groups), [])
+        return done
+
+    def adduser(self, group, name):
+        done = self._does("group.adduser", name)
+        if done:
+            self.groups[group][1].append(name)
+        return done
+
+    def deluser(self, group, name):
+        done = self._does("group.deluser", name)
+        if done:
+            self.groups[group][1].remove(name)
+        return done
+
+    def functions(self):
+        return {
+            "user.info": self.user_info,
+            "user.add": self.user_add,
+            "user.chfullname": self.chfullname,
+            "group.info": self.group_info,
+            "group.add": self.group_add,
+            "group.adduser": self.adduser,
+            "group.deluser": self.deluser,
+        }
+
+
+def person(username, role="student", name="", uid=None):
+    return {"username": username, "role": role, "name": name or username.title(), "uid": uid}
+
+
+@pytest.fixture
+def host():
+    return Host()
+
+
+@pytest.fixture
+def people():
+    return [person("ada"), person("bob"), person("prof", "instructor", "Moreau, Pat")]
+
+
+@pytest.fixture
+def module(host, people, monkeypatch, tmp_path):
+    module = load("modules", "classhub_roster")
+    monkeypatch.setattr(module, "LEDGER", str(tmp_path / "state/uids.json"))
+    monkeypatch.setattr(module, "NAMES", str(tmp_path / "home/.nss"))
+    monkeypatch.setattr(module, "HOMES", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    monkeypatch.setattr(module.pwd, "getpwall", host.getpwall)
+    monkeypatch.setattr(module.grp, "getgrnam", host.getgrnam)
+    roster = {"first_uid": 20000, "groups": GROUPS}
+    pillar = {"classhub": {"people": people, "roster": roster}}
+    utils = {"classhub_roster.assign": load("utils", "classhub_roster").assign}
+    monkeypatch.setattr(module, "__pillar__", pillar, raising=False)
+    monkeypatch.setattr(module, "__salt__", host.functions(), raising=False)
+    monkeypatch.setattr(module, "__utils__", utils, raising=False)
+    return module
+
+
+@pytest.fixture
+def homes(tmp_path):
+    return tmp_path / "home"
+
+
+def mode(path):
+    return path.stat().st_mode & 0o7777
+
+
+# -- the first run, and the second ------------------------------------------------------------------------------------
+
+
+def test_everybody_gets_an_account_and_a_second_plan_is_empty(module, host, homes):
+    table = module.apply()
+    assert table == dict.fromkeys(
+        ["ada", "bob"], "done: account, group students, home, name files"
+    ) | {"prof": "done: account, group instructors, home, name files"}
+    assert module.ledger() == {"ada": 20000, "bob": 20001, "prof": 20002}
+    ada = host.users["ada"]
+    assert (ada.pw_uid, ada.pw_gid, ada.pw_shell) == (20000, 20000, "/bin/bash")
+    assert ada.pw_dir == str(homes / "ada")
+    assert host.groups["students"][1] == ["ada", "bob"]
+    assert module.plan() == {"ledger": module.ledger(), "people": {}, "faults": []}
+    calls = list(host.calls)
+    assert module.apply() == {}
+    assert host.calls == calls
+
+
+def test_home_is_the_students_alone(module, homes):
+    module.apply()
+    status = (homes / "ada").stat()
+    assert (status.st_uid, status.st_gid, mode(homes / "ada")) == (20000, 20000, 0o700)
+    assert sorted(path.name for path in homes.iterdir()) == [".nss", "ada", "bob", "prof"]
+
+
+def test_name_files_are_one_line_each_without_a_comma_in_the_name(module, homes):
+    module.apply()
+    folder = homes / ".nss/prof"
+    line = f"prof:x:20002:20002:Moreau  Pat:{homes}/prof:/bin/bash\n"
+    assert (folder / "passwd").read_text() == line
+    assert (folder / "group").read_text() == "prof:x:20002:\n"
+    assert (mode(homes / ".nss"), mode(folder), mode(folder / "passwd")) == (0o711, 0o755, 0o644)
+
+
+def test_plan_changes_nothing(module, host, tmp_path):
+    assert module.plan()["people"]["ada"][0] == "account"
+    assert (host.calls, host.users) == ([], {})
+    assert [path.name for path in tmp_path.rglob("*")] == ["home"]
+
+
+# -- the ledger -------------------------------------------------------------------------------------------------------
+
+
+def test_ledger_is_written_before_the_first_account(module, host, monkeypatch):
+    """A run that is killed between the two must not give the uid to somebody else."""
+    seen = []
+
+    def add(name, **kwargs):
+        seen.append(module.ledger())
+        raise CommandExecutionError("the hub lost power")
+
+    monkeypatch.setitem(module.__salt__, "user.add", add)
+    module.apply()
+    assert seen[0] == {"ada": 20000, "bob": 20001, "prof": 20002}
+    assert mode(Path(module.LEDGER)) == 0o600
+
+
+def test_uid_of_who_left_is_never_given_again(module, people):
+    module.apply()
+    people[:] = [person("ada"), person("zoe")]
+    module.apply()
+    assert module.ledger() == {"ada": 20000, "bob": 20001, "prof": 20002, "zoe": 20003}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"ada": "20000"}', '{"ada": true}'])
+def test_damaged_ledger_is_refused_and_kept(module, host, text):
+    path = Path(module.LEDGER)
+    path.parent.mkdir()
+    path.write_text(text)
+    for function in (module.ledger, module.plan, module.apply):
+        with pytest.raises(CommandExecutionError, match="restore it from the backup"):
+            function()
+    assert path.read_text() == text
+    assert host.calls == []
+
+
+# -- faults: nothing is done ------------------------------------------------------------------------------------------
+
+
+def test_account_of_the_host_with_the_same_name_is_a_fault(module, host, homes):
+    host.has("ada", 1000)
+    (fault,) = module.plan()["faults"]
+    assert fault.startswith("ada: is an account of this host already (uid 1000)")
+    with pytest.raises(CommandExecutionError, match="The roster was not applied:\n- ada: "):
+        module.apply()
+    assert (host.calls, list(homes.iterdir())) == ([], [])
+    assert not Path(module.LEDGER).exists()
+
+
+def test_account_of_the_host_is_adopted_when_the_roster_gives_its_uid(module, host, people):
+    """The way out that the fault names."""
+    host.has("ada", 3000, "Ada")
+    host.groups["ada"] = (3000, [])
+    people[0]["uid"] = 3000
+    assert module.plan()["faults"] == []
+    assert module.apply()["ada"] == "done: group students, home, name files"
+    assert ("user.add", "ada") not in host.calls
+    assert module.ledger()["ada"] == 3000
+
+
+def test_uid_of_another_account_is_a_fault(module, host, people):
+    host.has("daemon", 3000)
+    people[0]["uid"] = 3000
+    assert module.plan()["faults"] == ["ada: uid 3000 belongs to another account"]
+
+
+def test_uid_that_the_host_uses_is_skipped(module, host):
+    host.has("daemon", 20000)
+    assert module.plan()["ledger"]["ada"] == 20001
+
+
+# -- one failure does not stop the others -----------------------------------------------------------------------------
+
+
+def test_home_that_is_a_link_is_left_alone_and_the_others_go_on(module, homes, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o755)
+    before = elsewhere.stat()
+    (homes / "ada").symlink_to(elsewhere)
+    table = module.apply()
+    assert table["ada"] == f"failed: {homes / 'ada'} is a symbolic link; it was left alone"
+    assert table["bob"].startswith("done:")
+    after = elsewhere.stat()
+    assert (after.st_uid, after.st_mode) == (before.st_uid, before.st_mode)
+    assert (homes / "ada").is_symlink()
+    assert module.plan()["people"] == {"ada": ["home", "name files"]}
+
+
+def test_file_in_the_place_of_a_home(module, homes):
+    (homes / "ada").write_text("mine")
+    table = module.apply()
+    assert table["ada"].startswith("failed: [Errno 20]")
+    assert table["prof"].startswith("done:")
+    assert (homes / "ada").read_text() == "mine"
+
+
+REFUSALS = [
+    (("user.add", "ada"), "user ada could not be added"),
+    (("group.add", "ada"), "group ada could not be added"),
+    (("group.adduser", "ada"), "ada could not be added to the group students"),
+]
+
+
+@pytest.mark.parametrize(("refusal", "sentence"), REFUSALS)
+def test_refusal_of_the_system_is_told_and_the_others_go_on(module, host, refusal, sentence):
+    host.refuses.add(refusal)
+    table = module.apply()
+    assert table["ada"] == f"failed: {sentence}; the minion's log says why"
+    assert table["bob"].startswith("done:")
+    host.refuses.clear()
+    assert list(module.apply()) == ["ada"]
+    assert module.plan()["people"] == {}
+
+
+def test_role_group_that_cannot_be_made(module, host):
+    host.refuses.add(("group.add", "students"))
+    with pytest.raises(CommandExecutionError, match="group students could not be added"):
+        module.apply()
+    assert host.users == {}
+
+
+# -- what drifted is mended -------------------------------------------------------------------------------------------
+
+
+def test_new_name_is_taken_over(module, host, people):
+    module.apply()
+    people[0]["name"] = "Ada Lind"
+    assert module.plan()["people"] == {"ada": ["name", "name files"]}
+    module.apply()
+    assert host.users["ada"].pw_gecos == "Ada Lind"
+    assert module.plan()["people"] == {}
+
+
+def test_new_name_that_the_system_refuses(module, host, people):
+    module.apply()
+    people[0]["name"] = "Ada Lind"
+    host.refuses.add(("user.chfullname", "ada"))
+    assert module.apply()["ada"].startswith("failed: the name of ada could not be changed")
+
+
+def test_new_role_leaves_the_old_group(module, host, people):
+    module.apply()
+    people[0]["role"] = "grader"
+    assert module.plan()["people"] == {"ada": ["group graders", "other groups left"]}
+    module.apply()
+    assert host.groups["students"][1] == ["bob"]
+    assert host.groups["graders"][1] == ["ada"]
+    assert module.plan()["people"] == {}
+
+
+def test_old_group_that_the_system_keeps(module, host, people):
+    module.apply()
+    people[0]["role"] = "grader"
+    host.refuses.add(("group.deluser", "ada"))
+    assert module.apply()["ada"].startswith(
+        "failed: ada could not be taken out of the group students"
+    )
+
+
+def test_rights_of_a_home_are_mended_and_its_content_stays(module, homes):
+    module.apply()
+    (homes / "ada/work.txt").write_text("mine")
+    (homes / "ada").chmod(0o755)
+    assert module.plan()["people"] == {"ada": ["home rights"]}
+    assert module.apply() == {"ada": "done: home rights"}
+    assert mode(homes / "ada") == 0o700
+    assert (homes / "ada/work.txt").read_text() == "mine"
+
+
+def test_nobody_is_deleted(module, host, people, homes):
+    module.apply()
+    people[:] = [person("ada")]
+    assert module.plan()["people"] == {}
+    assert module.apply() == {}
+    assert set(host.users) == {"ada", "bob", "prof"}
+    assert (homes / "bob").is_dir()

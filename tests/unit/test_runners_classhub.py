@@ -1,0 +1,242 @@
+"""The operator's runner: who answers, who does not, and what a deployment did, in one table or one error."""
+
+import contextlib
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from tests.support.loading import load
+
+HOSTS = {
+    "hub": {"address": "192.0.2.11", "roles": ["hub"]},
+    "node1": {"address": "192.0.2.21", "roles": ["node"]},
+}
+DEAD = "Minion did not return. [No response]"
+
+
+def answer(ret, retcode=0):
+    return {"ret": ret, "retcode": retcode}
+
+
+class Client:
+    """A stand-in for Salt's client: answers by function, and what was asked."""
+
+    def __init__(self):
+        self.answers, self.asked = {}, []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def cmd(self, target, function, arg=(), **kwargs):
+        self.asked.append((target, function, tuple(arg), kwargs))
+        return dict(self.answers.get(function, {}))
+
+
+@pytest.fixture
+def client():
+    return Client()
+
+
+@pytest.fixture
+def orchestrated():
+    """What `state.orchestrate` gives, and how it was called."""
+    return {"outcome": {"data": {"master": {}}}, "calls": []}
+
+
+@pytest.fixture
+def runner(client, orchestrated, monkeypatch):
+    module = load("runners", "classhub")
+
+    def orchestrate(sls, test):
+        orchestrated["calls"].append((sls, test))
+        return orchestrated["outcome"]
+
+    monkeypatch.setattr(module.salt.client, "get_local_client", lambda path: client)
+    monkeypatch.setattr(module, "_progress", lambda started: contextlib.nullcontext())
+    monkeypatch.setattr(module, "__opts__", {"conf_file": "/etc/salt/master"}, raising=False)
+    monkeypatch.setattr(module, "__salt__", {"state.orchestrate": orchestrate}, raising=False)
+    client.answers["classhub.hosts"] = {minion: answer(HOSTS) for minion in HOSTS}
+    return module
+
+
+# -- drain and resume -------------------------------------------------------------------------------------------------
+
+VERBS = [
+    (lambda runner: runner.drain("node1"), "pause", False),
+    (lambda runner: runner.drain("node1", test=True), "pause", True),
+    (lambda runner: runner.drain("node1", stop=True), "drain", False),
+    (lambda runner: runner.drain("node1", stop=True, test=True), "drain", True),
+    (lambda runner: runner.resume("node1"), "active", False),
+    (lambda runner: runner.resume("node1", test=True), "active", True),
+]
+
+
+@pytest.mark.parametrize(("verb", "value", "test"), VERBS)
+def test_availability_is_asked_of_the_hub_alone(runner, client, verb, value, test):
+    client.answers["classhub_swarm.availability"] = {"hub": answer("node1 is set")}
+    assert verb(runner) == "node1 is set"
+    ((target, function, words, options),) = client.asked
+    assert (target, options["tgt_type"]) == ("classhub:roles:hub", "pillar")
+    assert (function, words, options["kwarg"]) == (
+        "classhub_swarm.availability",
+        ("node1", value),
+        {"test": test},
+    )
+
+
+UNANSWERED = [
+    ({}, "0 hubs answered, not one"),
+    ({"hub": answer("x"), "other": answer("x")}, "2 hubs answered, not one"),
+    ({"hub": DEAD}, "hub does not answer"),
+    ({"hub": False}, "hub does not answer"),
+    ({"hub": answer("ERROR: docker is not installed", 1)}, "hub: ERROR: docker is not installed"),
+]
+
+
+@pytest.mark.parametrize(("answers", "sentence"), UNANSWERED)
+def test_hub_that_did_not_do_it_is_an_error(runner, client, answers, sentence):
+    client.answers["classhub_swarm.availability"] = answers
+    with pytest.raises(CommandExecutionError, match=sentence):
+        runner.drain("node1")
+
+
+# -- deploy -----------------------------------------------------------------------------------------------------------
+
+# Each: (answers to classhub.hosts, who is named)
+SILENT = [
+    ({}, "no host"),
+    ({"hub": answer(HOSTS), "node1": DEAD}, "node1"),
+    ({"hub": answer(HOSTS), "node1": False}, "node1"),
+    ({"hub": answer(HOSTS), "node1": answer("'classhub.hosts' is not available.", 254)}, "node1"),
+    ({"hub": answer(HOSTS)}, "node1"),
+    ({"hub": answer(HOSTS), "node1": answer(HOSTS), "old": DEAD}, "old"),
+    ({"hub": DEAD, "node1": DEAD}, "hub, node1"),
+]
+
+
+@pytest.mark.parametrize(("answers", "named"), SILENT)
+def test_nothing_is_deployed_while_a_host_is_silent(runner, client, orchestrated, answers, named):
+    client.answers["classhub.hosts"] = answers
+    sentence = f"^Nothing was changed: {named} does not answer"
+    with pytest.raises(CommandExecutionError, match=sentence):
+        runner.deploy()
+    assert orchestrated["calls"] == []
+
+
+def state(result=True, changes=None, comment="", name="State"):
+    return {"result": result, "changes": changes or {}, "comment": comment, "__id__": name}
+
+
+def stage(number, returned=None, **kwargs):
+    changes = {"ret": returned} if returned is not None else {}
+    return state(changes=changes, name=f"Stage {number}", **kwargs) | {"__run_num__": number}
+
+
+def outcome(*stages):
+    return {"data": {"master": {f"stage_{i}": entry for i, entry in enumerate(stages)}}}
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_changes_are_counted_by_host_over_all_stages(runner, orchestrated, test):
+    result = None if test else True
+    orchestrated["outcome"] = outcome(
+        stage(0, {"hub": {"a": state(result, {"x": 1}), "b": state()}}, result=result),
+        stage(1, {"hub": {"c": state(result, {"x": 1})}, "node1": {"a": state()}}, result=result),
+    )
+    deployed = runner.deploy(test=test)
+    assert deployed["hosts"] == {"hub": 2, "node1": 0}
+    assert isinstance(deployed["seconds"], int)
+    assert orchestrated["calls"] == [("orch.deploy", test)]
+
+
+UNRENDERED = "Rendering SLS failed"
+FAILURES = {
+    "each failed state, stage by stage": (
+        outcome(
+            stage(2, result=False, comment="not run: One or more requisite failed"),
+            stage(
+                1,
+                {
+                    "hub": {"a": state(False, comment="no room", name="Hub is up"), "b": state()},
+                    "node1": {"a": state(False, comment="no mount", name="Storage is there")},
+                },
+                result=False,
+                comment="Run failed on minions: hub, node1",
+            ),
+        ),
+        [
+            "hub: Hub is up: no room",
+            "node1: Storage is there: no mount",
+            "Stage 2: not run: One or more requisite failed",
+        ],
+    ),
+    "a host that could not render": (
+        outcome(stage(0, {"hub": [UNRENDERED]}, result=False)),
+        [f"hub: {[UNRENDERED]}"],
+    ),
+    "a host that fell silent": (
+        outcome(stage(0, {"hub": False}, result=False)),
+        ["hub: False"],
+    ),
+    "an orchestration that does not compile": (
+        {"data": {"master": [UNRENDERED]}},
+        [str([UNRENDERED])],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FAILURES)
+def test_failures_are_told_in_one_error(runner, orchestrated, case):
+    orchestrated["outcome"], lines = FAILURES[case]
+    with pytest.raises(CommandExecutionError) as caught:
+        runner.deploy()
+    title, *told = str(caught.value).split("\n- ")
+    assert title == "The class was not deployed:"
+    assert told == lines
+
+
+# -- progress ---------------------------------------------------------------------------------------------------------
+
+
+def event(tag, **data):
+    return {"tag": f"salt/job/1/{tag}", "data": data}
+
+
+EVENTS = [
+    (
+        event("new", fun="state.apply", minions=["hub"], arg=["engine", {"test": True}]),
+        "hub: engine",
+    ),
+    (
+        event("new", fun="state.apply", minions=["hub", "node1"], arg=[]),
+        "hub, node1: all its states",
+    ),
+    (
+        event("ret/hub", fun="state.apply", id="hub", success=True, **{"return": {"a": state()}}),
+        "hub: done, 0 changes",
+    ),
+    (
+        event(
+            "ret/hub",
+            fun="state.apply",
+            id="hub",
+            success=False,
+            **{"return": {"a": state(changes={"x": 1}), "b": state(False)}},
+        ),
+        "hub: FAILED, 1 changes",
+    ),
+    (
+        event("ret/hub", fun="state.apply", id="hub", success=False, **{"return": ["no"]}),
+        "hub: FAILED, 0 changes",
+    ),
+    (event("ret/hub", fun="classhub_swarm.join_token", id="hub", **{"return": "fake-token"}), ""),
+    (event("prog/hub/1", fun="state.apply", id="hub"), ""),
+]
+
+
+@pytest.mark.parametrize(("event_", "line"), EVENTS)
+def test_progress_shows_states_and_nothing_of_other_jobs(runner, event_, line):
+    assert runner._line(event_) == line
