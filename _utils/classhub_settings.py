@@ -13,6 +13,8 @@ import zoneinfo
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from cryptography import x509
+
 ROLES = ("proxy", "hub", "node")
 DRIVERS = ("nfs", "shared", "local")
 TLS = ("self-signed", "files")
@@ -86,6 +88,7 @@ def for_minion(settings: dict, minion_id: str) -> dict:
         mine[f"{role}_host"] = next(
             ({"id": k, "address": v["address"]} for k, v in hosts.items() if role in v["roles"]), {}
         )
+    mine["public_certificate"] = is_public(settings["proxy"])
     mine["nodes"] = {k: v["address"] for k, v in hosts.items() if "node" in v["roles"]}
     for path, role in PRIVATE.items():
         if role not in mine["roles"]:
@@ -385,9 +388,8 @@ def _relations(settings: dict) -> list[str]:
         faults.append(
             "classhub:storage:driver: local serves a class of one host; use nfs or shared"
         )
-    if proxy["tls"] == "files" and not proxy["certificate"]:
-        faults.append("classhub:proxy:certificate: missing; classhub:proxy:tls is files")
-    if hub["authenticator"] == "lab" and proxy["tls"] == "files":
+    faults += _certificate(proxy, settings["domain"])
+    if hub["authenticator"] == "lab" and is_public(proxy):
         faults.append(
             "classhub:hub:authenticator: lab is for labs; a class with a real certificate may not use it"
         )
@@ -395,6 +397,49 @@ def _relations(settings: dict) -> list[str]:
     if len(set(ports)) < len(ports):
         faults.append("classhub:hub: port, api_port and proxy_api_port must differ")
     return faults
+
+
+def _certificate(proxy: dict, domain: str) -> list[str]:
+    if proxy["tls"] != "files":
+        return []
+    if not proxy["certificate"]:
+        return ["classhub:proxy:certificate: missing; classhub:proxy:tls is files"]
+    try:
+        names = _names(_leaf(proxy["certificate"]))
+    except ValueError as error:
+        return [f"classhub:proxy:certificate: cannot be read: {error}"]
+    if not {domain, f"*.{domain.partition('.')[2]}"} & set(names):
+        return [
+            f"classhub:proxy:certificate: is for {', '.join(names) or 'no name'}, not for {domain}"
+        ]
+    return []
+
+
+def _leaf(pem: str) -> x509.Certificate:
+    return x509.load_pem_x509_certificates(pem.encode())[0]
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return []
+    return extension.value.get_values_for_type(x509.DNSName)
+
+
+def is_public(proxy: dict) -> bool:
+    """Whether the class shows a certificate that somebody else has signed: a class for real, not a lab.
+
+    Args:
+        proxy: settings ``classhub:proxy``.
+    """
+    if proxy["tls"] != "files" or not proxy["certificate"]:
+        return False
+    try:
+        leaf = _leaf(proxy["certificate"])
+    except ValueError:
+        return True  # reported as a fault; until it is mended, the careful answer
+    return leaf.issuer != leaf.subject
 
 
 def role_faults(settings: dict, minion_id: str, roles: list[str]) -> list[str]:

@@ -12,7 +12,7 @@ Hub settings are written:
     - dataset:
         address: {{ classhub["address"] | json }}
         domain: {{ classhub["domain"] | json }}
-        tls: {{ classhub["proxy"]["tls"] | json }}
+        public_certificate: {{ classhub["public_certificate"] | json }}
         groups: {{ classhub["roster"]["groups"].values() | sort | json }}
         course: {{ classhub["course"] | json }}
         server: {{ classhub["server"] | json }}

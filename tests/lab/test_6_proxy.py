@@ -1,11 +1,17 @@
 """The proxy in front of the class: TLS, names, limits, and its page while the hub is away."""
 
+import datetime
 import http.client
 import socket
 import ssl
 
 import pytest
 import requests
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tests.support import lab
 from tests.support.client import Site, Student, resolve
@@ -122,6 +128,67 @@ def test_a_page_explains_an_outage(site):
     assert answer.headers["Content-Type"].startswith("text/html")
     assert "<center>nginx" not in answer.text, "nginx's own error page"
     assert len(answer.text) > 300
+
+
+def test_a_given_certificate_is_shown_and_its_key_stays_on_the_proxy(site):
+    pem, key = _own_certificate(site.domain)
+    given = {"proxy": {"tls": "files", "certificate": pem}}
+    secret = {"secrets/proxy.sls": yaml.safe_dump({"classhub": {"proxy": {"key": key}}})}
+    before = _shown(site)
+    try:
+        with lab.settings(given, **secret):
+            applied = lab.apply("proxy")
+            assert not lab.lines(applied, "failed")
+            assert _shown(site) == ssl.PEM_cert_to_DER_cert(pem)
+            assert (
+                lab.on("proxy", "stat", "-c", "%a %U", "/etc/classhub/nginx/tls/class.key")
+                == "600 root"
+            )
+            told = lab.salt("node1", "pillar.get", "classhub:proxy", "unmask=True")["node1"]
+            assert told["certificate"] == pem
+            assert told["key"] == ""
+    finally:
+        # another self-signed one: the key on the host is no longer the one that it was made with
+        lab.on("proxy", "rm", "-r", "/etc/classhub/nginx/tls")
+        assert not lab.lines(lab.apply("proxy"), "failed")
+    assert _shown(site) != before
+    trusted = lab.site().certificate.read_text(encoding="ascii")
+    site.certificate.write_text(trusted, encoding="ascii")
+    lab.wait_for_hub(site)
+
+
+def _shown(site: Site) -> bytes:
+    """The certificate that the class's address shows."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with (
+        socket.create_connection((site.address, 443), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname=site.domain) as secure,
+    ):
+        return secure.getpeercert(binary_form=True)
+
+
+def _own_certificate(domain: str) -> tuple[str, str]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, domain)])
+    now = datetime.datetime.now(datetime.UTC)
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(17)
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(domain)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    encoding = serialization.Encoding.PEM
+    private = key.private_bytes(
+        encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return built.public_bytes(encoding).decode(), private.decode()
 
 
 def test_passwords_cannot_be_tried_quickly(site):

@@ -16,11 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from lab.states import documents
 from tests.support.client import Operator, Site
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
+PILLAR = ROOT / ".lab" / "pillar"
 DOMAIN = "class.test"
 ADDRESSES = {
     "proxy": "10.77.0.10",
@@ -121,6 +124,33 @@ def salt_run(function: str, *args: str, timeout: float = 900) -> Any:
     command = [salt_command("salt-run"), "--out=json", "--log-level=error"]
     text = run(*command, function, *args, timeout=timeout)
     return json.loads(text) if text else None
+
+
+@contextmanager
+def settings(changes: dict[str, dict[str, Any]], **files: str) -> Iterator[None]:
+    """The class with other settings for a while: laid over what the lab itself adds to its pillar.
+
+    changes: under `classhub`, section by section.
+    files: content of further files in the pillar, by path.
+    """
+    machine = PILLAR / "machine.sls"
+    saved = machine.read_text(encoding="utf-8")
+    pillar = yaml.safe_load(saved)
+    for section, values in changes.items():
+        pillar["classhub"][section] = {**pillar["classhub"].get(section, {}), **values}
+    added = [PILLAR / path for path in files]
+    try:
+        for path, content in zip(added, files.values(), strict=True):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+        machine.write_text(yaml.safe_dump(pillar), encoding="utf-8")
+        salt("*", "saltutil.refresh_pillar", "wait=True")
+        yield
+    finally:
+        machine.write_text(saved, encoding="utf-8")
+        for path in added:
+            path.unlink(missing_ok=True)
+        salt("*", "saltutil.refresh_pillar", "wait=True")
 
 
 @dataclass

@@ -53,6 +53,31 @@ def test_clean_states_compile(as_minion, component):
     assert isinstance(compiled, dict), "\n".join(compiled)
 
 
+def test_homes_are_exported_to_the_nodes_alone(as_minion):
+    chunks = as_minion("campus", "hub").cmd("state.show_lowstate")
+    (exports,) = [chunk["contents"] for chunk in chunks if chunk["name"].endswith(".exports")]
+    lines = [line for line in exports.splitlines() if line.startswith("/")]
+    nodes = {k: v for k, v in EXAMPLES["campus"].items() if "node" in v["roles"]}
+    assert [line.split("(")[0].split()[1] for line in lines] == [
+        v["address"] for v in nodes.values()
+    ]
+    for line in lines:
+        options = line.split("(")[1].rstrip(")").split(",")
+        assert line.startswith("/home ")
+        assert {"rw", "sync", "root_squash"} <= set(options)
+
+
+def test_a_node_mounts_the_hubs_homes(as_minion):
+    chunks = as_minion("campus", "node1").cmd("state.show_lowstate")
+    (mount,) = [chunk for chunk in chunks if chunk["state"] == "mount"]
+    assert (mount["name"], mount["device"], mount["fstype"]) == (
+        "/home",
+        "192.0.2.11:/home",
+        "nfs4",
+    )
+    assert {"hard", "nosuid", "nodev", "_netdev"} <= set(mount["opts"])
+
+
 def test_a_faulty_class_gets_the_report_alone(tmp_path):
     root = tmp_path / "pillar"
     root.mkdir()

@@ -15,7 +15,7 @@ from classhub.spawner import ClassSpawner
 SETTINGS = {
     "address": "10.0.0.1",
     "domain": "class.example.edu",
-    "tls": "self-signed",
+    "public_certificate": False,
     "groups": ["graders", "instructors", "students"],
     "course": {"id": "intro", "title": "Fish & <Chips>", "timezone": "Europe/Paris"},
     "server": {
@@ -109,7 +109,7 @@ def test_lab_authenticator(tmp_path):
 
 def test_lab_authenticator_sees_the_certificate(tmp_path):
     with pytest.raises(ValueError, match="real certificate"):
-        LabAuthenticator(config=configured(tmp_path, tls="files"))
+        LabAuthenticator(config=configured(tmp_path, public_certificate=True))
 
 
 def test_unknown_authenticator(tmp_path):

@@ -92,7 +92,7 @@ UNANSWERED = [
     ({"hub": answer("x"), "other": answer("x")}, "2 hubs answered, not one"),
     ({"hub": DEAD}, "hub does not answer"),
     ({"hub": False}, "hub does not answer"),
-    ({"hub": answer("ERROR: docker is not installed", 1)}, "hub: ERROR: docker is not installed"),
+    ({"hub": answer("ERROR: docker is not installed", 1)}, "hub: docker is not installed"),
 ]
 
 

@@ -1,9 +1,14 @@
 """Every fault of a class's settings is found, with its key; sound settings pass whole."""
 
 import copy
+import datetime
 
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tests.support.loading import ROOT, load
 
@@ -123,6 +128,54 @@ def test_all_faults_come_at_once():
     )
     for key in ("server:memory", "hosts:node1:roles", "engine:bip", "domain"):
         assert any(f"classhub:{key}" in fault for fault in found)
+
+
+def certificate(name, signer=None):
+    """PEM text of a certificate for `name`, signed by itself or by another."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, signer)]) if signer else subject
+    now = datetime.datetime.now(datetime.UTC)
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return built.public_bytes(serialization.Encoding.PEM).decode()
+
+
+@pytest.mark.parametrize("name", ["class.example.edu", "*.example.edu"])
+def test_a_given_certificate_of_ones_own_is_for_a_lab(name):
+    proxy = {"tls": "files", "certificate": certificate(name)}
+    assert faults_of(proxy=proxy) == []
+    assert not settings.is_public(proxy)
+
+
+def test_a_real_certificate_and_the_lab_authenticator_exclude_each_other():
+    proxy = {"tls": "files", "certificate": certificate("class.example.edu", "Some CA")}
+    assert settings.is_public(proxy)
+    (fault,) = faults_of(proxy=proxy)
+    assert fault.startswith("classhub:hub:authenticator: lab is for labs")
+
+
+def test_a_certificate_of_another_name():
+    proxy = {"tls": "files", "certificate": certificate("other.example.org")}
+    (fault,) = faults_of(proxy=proxy)
+    assert (
+        fault == "classhub:proxy:certificate: is for other.example.org, not for class.example.edu"
+    )
+
+
+def test_a_certificate_that_is_none():
+    text = "-----BEGIN CERTIFICATE-----\nbm9uc2Vuc2U=\n-----END CERTIFICATE-----\n"
+    found = faults_of(proxy={"tls": "files", "certificate": text})
+    assert any("classhub:proxy:certificate: cannot be read" in fault for fault in found)
 
 
 @pytest.mark.parametrize("given", [None, {}, "text", ["list"]])

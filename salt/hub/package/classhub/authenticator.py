@@ -47,7 +47,7 @@ class LabAuthenticator(Authenticator):
         if self.public_certificate:
             raise ValueError(
                 "The lab authenticator, one password for everybody, is refused in a class with a "
-                "real certificate (proxy:tls is files): set hub:authenticator to another one."
+                "real certificate (proxy:certificate): set hub:authenticator to another one."
             )
         if not self.password:
             raise ValueError("The lab authenticator needs hub:lab_password.")

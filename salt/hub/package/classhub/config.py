@@ -4,7 +4,7 @@ One function a section, which only sets values. The JSON file has these keys:
 
     address         the hub's IPv4 address on the class's network
     domain          the name students type
-    tls             self-signed | files: what certificate the class shows
+    public_certificate  whether the class shows a certificate that somebody else has signed
     groups          system groups of the people on the roster
     course          id, title, timezone
     server          what a student's server gets: pillar classhub:server
@@ -112,7 +112,7 @@ def set_lab_authenticator(c: Config, settings: dict) -> None:
     c.JupyterHub.authenticator_class = LabAuthenticator
     c.LabAuthenticator.password = settings["hub"]["lab_password"]
     c.LabAuthenticator.groups = settings["groups"]
-    c.LabAuthenticator.public_certificate = settings["tls"] == "files"
+    c.LabAuthenticator.public_certificate = settings["public_certificate"]
 
 
 def set_pages(c: Config, settings: dict) -> None:

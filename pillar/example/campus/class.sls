@@ -1,0 +1,26 @@
+# A campus class: homes over NFS, an image from the campus's registry, half the memory reserved, names of the campus's
+# ranges kept clear of. It has the rehearsal's sign-in still: one password, so no certificate that others have signed.
+{% import_yaml "hosts.yaml" as hosts %}
+classhub:
+  domain: class.example.edu
+  course:
+    id: data101
+    title: Introduction to Data Science
+    timezone: America/Chicago
+  hosts: {{ hosts | json }}
+  engine:
+    bip: 10.255.0.1/24
+    address_pools:
+      - {base: 10.254.0.0/16, size: 24}
+  storage:
+    driver: nfs
+  image:
+    reference: registry.example.edu/classhub/student@sha256:0000000000000000000000000000000000000000000000000000000000000000
+  server:
+    memory: 2G
+    memory_guarantee: 1G
+    cpus: 2
+  hub:
+    authenticator: lab
+    lab_password: a-password-for-rehearsals
+    active_server_limit: 250
