@@ -4,13 +4,22 @@ from pathlib import Path
 
 import salt.client
 import salt.config
+from salt.utils.jinja import SaltCacheLoader
 
 from tests.support.loading import ROOT
 
 
-def caller(
-    example: str, minion_id: str, scratch: Path, pillar_root: Path | None = None
-) -> salt.client.Caller:
+class Caller(salt.client.Caller):
+    """A caller that may take turns with others in one process."""
+
+    def cmd(self, fun, *args, **kwargs):
+        # Jinja's loader keeps the file client of whoever came first: `import_yaml` would read that one's class
+        SaltCacheLoader._cached_pillar_client = None
+        SaltCacheLoader._cached_client = None
+        return super().cmd(fun, *args, **kwargs)
+
+
+def caller(example: str, minion_id: str, scratch: Path, pillar_root: Path | None = None) -> Caller:
     """A ``salt-call --local`` of ``minion_id`` in ``pillar/example/<example>``.
 
     Args:
@@ -42,4 +51,4 @@ def caller(
     }
     for key, value in overrides.items():
         opts[key] = value
-    return salt.client.Caller(mopts=opts)
+    return Caller(mopts=opts)
