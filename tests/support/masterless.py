@@ -1,26 +1,48 @@
-"""The tree's own states and modules, loaded by real Salt without a master, as one minion of an example class."""
+"""The tree's own states and modules, loaded by real Salt without a master, as one minion of an example class.
 
+Each call is a `salt-call` of its own: several minions in one process would render each other's states.
+"""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
-
-import salt.client
-import salt.config
-from salt.utils.jinja import SaltCacheLoader
+from typing import Any
 
 from tests.support.loading import ROOT
 
 
-class Caller(salt.client.Caller):
-    """A caller that may take turns with others in one process."""
+@dataclass
+class Caller:
+    """``salt-call --local`` with a configuration."""
 
-    def cmd(self, fun, *args, **kwargs):
-        # Jinja's loader keeps the file client of whoever came first: `import_yaml` would read that one's class
-        SaltCacheLoader._cached_pillar_client = None
-        SaltCacheLoader._cached_client = None
-        return super().cmd(fun, *args, **kwargs)
+    config: Path
+
+    def cmd(self, function: str, /, *args: Any, **kwargs: Any) -> Any:
+        """What the function returns; AssertionError with Salt's output where that is no answer."""
+        words = [_word(arg) for arg in args] + [f"{k}={_word(v)}" for k, v in kwargs.items()]
+        command = [Path(sys.executable).parent / "salt-call", f"--config-dir={self.config}"]
+        done = subprocess.run(
+            [*command, "--local", "--out=json", "--log-level=error", function, *words],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            cwd=self.config,
+        )
+        try:
+            return json.loads(done.stdout)["local"]
+        except (ValueError, KeyError):
+            raise AssertionError(f"{function}: {done.stdout}\n{done.stderr}") from None
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def caller(example: str, minion_id: str, scratch: Path, pillar_root: Path | None = None) -> Caller:
-    """A ``salt-call --local`` of ``minion_id`` in ``pillar/example/<example>``.
+    """``minion_id`` of ``pillar/example/<example>``.
 
     Args:
         example: name of the example class.
@@ -28,14 +50,12 @@ def caller(example: str, minion_id: str, scratch: Path, pillar_root: Path | None
         scratch: directory for Salt's own files.
         pillar_root: a pillar root that is read before the example's.
     """
-    opts = salt.config.minion_config(None, minion_id=minion_id)
     roots = [str(pillar_root)] if pillar_root else []
-    overrides = {
+    config = scratch / f"etc-{example}-{minion_id}"
+    config.mkdir(parents=True)
+    settings = {
         "id": minion_id,
-        "root_dir": str(scratch),
-        "cachedir": str(scratch / "cache"),
-        "pki_dir": str(scratch / "pki"),
-        "extension_modules": str(scratch / "cache/extmods"),
+        "root_dir": str(scratch / f"root-{example}-{minion_id}"),
         "file_client": "local",
         "file_roots": {"base": [str(ROOT / "salt")]},
         "pillar_roots": {
@@ -46,9 +66,7 @@ def caller(example: str, minion_id: str, scratch: Path, pillar_root: Path | None
         "ext_pillar": [{"classhub": {}}],
         "enable_gpu_grains": False,
         "enable_fqdns_grains": False,
-        "log_level": "error",
         "master": "192.0.2.1",
     }
-    for key, value in overrides.items():
-        opts[key] = value
-    return Caller(mopts=opts)
+    (config / "minion").write_text(json.dumps(settings), encoding="utf-8")
+    return Caller(config)
