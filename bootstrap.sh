@@ -1,13 +1,13 @@
 #!/bin/bash
 # Turns a Debian 12 or 13 machine into a Salt minion or the Salt master of a class.
 #
-#   bootstrap.sh minion --master ADDR --id ID [--ca-bundle FILE]
+#   bootstrap.sh minion --master ADDR --id ID [--master-finger FINGERPRINT] [--ca-bundle FILE]
 #   bootstrap.sh master [--interface ADDR] [--ca-bundle FILE]
 #   bootstrap.sh install [--ca-bundle FILE]     only packages and Salt: what the other two do first
 #
 # A minion needs this file and requirements/ beside it; the master needs the whole checkout. It may be run again at
-# any time: it changes what differs and restarts Salt only then. Everything from the package index is checked against
-# the hashes in requirements/.
+# any time: it changes what differs, and restarts Salt when that is older than its files. Everything from the package
+# index is checked against the hashes in requirements/.
 set -euo pipefail
 
 readonly VENV=/opt/salt
@@ -16,7 +16,7 @@ readonly PROGRAMS=(salt salt-call salt-cp salt-key salt-master salt-minion salt-
 readonly PACKAGES=(ca-certificates iproute2 openssl procps python3 python3-venv)
 HERE="$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)"
 readonly HERE
-changed=no
+readonly STAMP="${VENV}/.classhub"
 
 die() {
     echo "bootstrap.sh: $*" >&2
@@ -36,6 +36,11 @@ booted_with_systemd() {
     [[ -d /run/systemd/system ]]
 }
 
+is_ipv4() {
+    local octet="(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+    [[ $1 =~ ^${octet}(\.${octet}){3}$ ]]
+}
+
 check_machine() {
     [[ ${EUID} -eq 0 ]] || die "must be run as root."
     local id="" version=""
@@ -47,7 +52,7 @@ check_machine() {
         die "this machine is '${id:-unknown} ${version}', and classhub runs on Debian 12 or 13."
 }
 
-# Writes standard input to $1 with mode $2 when that changes it, and remembers that something changed.
+# Writes standard input to $1 with mode $2 when that changes it.
 put() {
     local path="$1" mode="$2" new
     new="$(mktemp)"
@@ -55,7 +60,6 @@ put() {
     if ! cmp -s "${new}" "${path}"; then
         install -D -m "${mode}" "${new}" "${path}"
         say "wrote ${path}"
-        changed=yes
     fi
     rm -f "${new}"
 }
@@ -72,35 +76,40 @@ install_packages() {
     apt-get install -q -y --no-install-recommends "${missing[@]}"
 }
 
-# update-ca-certificates wants one certificate a file.
+# update-ca-certificates wants one certificate a file. Names and contents are those of the state common.trust.
 trust_ca_bundle() {
-    local bundle="$1" target=/usr/local/share/ca-certificates work
+    local bundle="$1" authorities=/usr/local/share/ca-certificates target work
+    target="${authorities}/classhub"
     [[ -r ${bundle} ]] || die "cannot read the CA bundle ${bundle}."
     work="$(mktemp -d)"
-    awk -v dir="${work}" '
-        /-----BEGIN CERTIFICATE-----/ { file = sprintf("%s/classhub-site-%d.crt", dir, ++n) }
-        file                          { print > file }
-        /-----END CERTIFICATE-----/   { close(file); file = "" }' "${bundle}"
-    [[ -e ${work}/classhub-site-1.crt ]] || die "${bundle} holds no certificate in PEM form."
-    if ! cmp -s <(cat "${work}"/classhub-site-*) <(cat "${target}"/classhub-site-* 2>/dev/null); then
-        mkdir -p "${target}"
-        rm -f "${target}"/classhub-site-*.crt
-        install -m 0644 "${work}"/classhub-site-*.crt "${target}"
-        say "the machine now trusts the certificates in ${bundle}"
-        update-ca-certificates --fresh >/dev/null
-        changed=yes
+    awk -v dir="${work}" -v begin="-----BEGIN CERTIFICATE-----" -v end="-----END CERTIFICATE-----" '
+        { sub(/\r$/, "") }
+        sub(".*" begin, begin) { file = sprintf("%s/site-%d.crt", dir, ++n) }
+        { last = sub(end ".*", end) }
+        file { print > file }
+        file && last { close(file); file = "" }' "${bundle}"
+    [[ -e ${work}/site-1.crt ]] || die "${bundle} holds no certificate in PEM form."
+    rm -f "${authorities}"/classhub-site-*.crt # the names of earlier versions
+    if ! diff -qr "${work}" "${target}" >/dev/null 2>&1; then
+        rm -rf "${target}"
+        install -d -m 0755 "${target}"
+        install -m 0644 "${work}"/site-*.crt "${target}"
+        say "wrote ${target}"
     fi
     rm -rf "${work}"
+    if [[ -n "$(find "${authorities}" -newer /etc/ssl/certs/ca-certificates.crt)" ]]; then
+        update-ca-certificates --fresh >/dev/null
+        say "the machine now trusts the certificates in ${bundle}"
+    fi
 }
 
 # The stamp names all that the virtual environment was made from, Debian's Python included.
 install_salt() {
-    local stamp want program
-    stamp="${VENV}/.classhub"
+    local want program
     want="$(python3 --version; cat "${HERE}/requirements/build.txt" "${HERE}/requirements/salt.txt" | sha256sum)"
-    if [[ "$(cat "${stamp}" 2>/dev/null)" != "${want}" ]]; then
+    if [[ "$(cat "${STAMP}" 2>/dev/null)" != "${want}" ]]; then
         say "installing Salt in ${VENV}"
-        rm -f "${stamp}"
+        rm -f "${STAMP}"
         if ! "${VENV}/bin/python" --version 2>/dev/null | grep -qxF "$(python3 --version)"; then
             python3 -m venv --clear "${VENV}"
         fi
@@ -108,8 +117,7 @@ install_salt() {
         pip_install "${HERE}/requirements/build.txt"
         pip_install --no-build-isolation "${HERE}/requirements/salt.txt"
         "${VENV}/bin/python" -m compileall -q "${VENV}/lib" >/dev/null 2>&1 || true
-        echo "${want}" >"${stamp}"
-        changed=yes
+        echo "${want}" >"${STAMP}"
     fi
     for program in "${PROGRAMS[@]}"; do
         ln -sfn "${VENV}/bin/${program}" "/usr/local/bin/${program}"
@@ -124,8 +132,8 @@ pip_install() {
 minion_config() {
     cat <<EOF
 # Written by bootstrap.sh: who this minion is and which master it trusts.
-master: ${1}
-id: ${2}
+master: ${master}
+id: ${id}
 # Someone waits at the master until the key of a new minion shows up: ask again soon.
 acceptance_wait_time: 5
 # A master may be away for long, and must find its minions when it is back.
@@ -133,6 +141,10 @@ master_tries: -1
 # Servers have no GPU that matters here, and lspci is not installed everywhere.
 enable_gpu_grains: false
 log_level_logfile: warning
+EOF
+    [[ -z ${master_finger} ]] || cat <<EOF
+# No other master is believed, not even at the very first contact.
+master_finger: "${master_finger}"
 EOF
 }
 
@@ -181,19 +193,26 @@ WantedBy=multi-user.target
 EOF
 }
 
-# Enables and, where systemd runs (it does not in an image build), starts a unit. Restarts it only after a change.
+# Enables unit $1 and, where systemd runs (it does not in an image build), sees to it that it runs with the other files
+# given: their age is compared, so that an earlier run that was cut short after it wrote them is made up for.
 run_unit() {
     local unit="$1" wants=/etc/systemd/system/multi-user.target.wants
     mkdir -p "${wants}"
     ln -sfn "/etc/systemd/system/${unit}" "${wants}/${unit}"
     booted_with_systemd || return 0
-    if [[ ${changed} == yes ]]; then
-        systemctl daemon-reload
-        say "starting ${unit}"
-        systemctl restart "${unit}"
-    else
-        systemctl start "${unit}"
+    if systemctl --quiet is-active "${unit}" && ! started_before "$@" "/etc/systemd/system/${unit}" "${STAMP}"; then
+        return 0
     fi
+    systemctl daemon-reload
+    say "starting ${unit}"
+    systemctl restart "${unit}"
+}
+
+# Whether the process of unit $1 is older than one of the other files given.
+started_before() {
+    local started
+    started="$(systemctl show --value --timestamp=us+utc --property=ExecMainStartTimestamp "$1")"
+    [[ -n "$(find "${@:2}" -newermt "${started}")" ]]
 }
 
 wait_for_file() {
@@ -205,21 +224,31 @@ wait_for_file() {
     die "$1 did not appear within a minute; see 'journalctl -u salt-minion -u salt-master'."
 }
 
-# The fingerprint as `salt-key -f` of Salt 3008.3 prints it: of the whole PEM text, without the last line end.
-# `salt-call key.finger` on the minion prints another, of what is between header and footer (saltstack/salt#69970).
+# A minion's key as `salt-key -f` of Salt 3008.3 shows it: the whole PEM text, without the last line end.
+# `salt-call key.finger` on the minion shows another, of what is between header and footer (saltstack/salt#69970).
+minion_fingerprint() {
+    printf '%s' "$(cat /etc/salt/pki/minion/minion.pub)" | fingerprint
+}
+
+# The master's key as a minion compares it with master_finger: what is between header and footer. `salt-key -F master`
+# shows another, of the whole PEM text, which no minion would believe.
+master_fingerprint() {
+    sed '/^[[:space:]]*$/d' /etc/salt/pki/master/master.pub | sed '1d; $d' | fingerprint
+}
+
 fingerprint() {
-    printf '%s' "$(cat "$1")" | sha256sum | cut -c1-64 | sed 's/../&:/g; s/:$//'
+    sha256sum | cut -c1-64 | sed 's/../&:/g; s/:$//'
 }
 
 setup_minion() {
-    minion_config "${master}" "${id}" | put /etc/salt/minion.d/classhub.conf 0644
+    minion_config | put /etc/salt/minion.d/classhub.conf 0644
     minion_unit | put /etc/systemd/system/salt-minion.service 0644
-    run_unit salt-minion.service
+    run_unit salt-minion.service /etc/salt/minion.d/classhub.conf
     booted_with_systemd || return 0
     wait_for_file /etc/salt/pki/minion/minion.pub
     cat <<EOF
 Key fingerprint of ${id}:
-  $(fingerprint /etc/salt/pki/minion/minion.pub)
+  $(minion_fingerprint)
 Next, on the master: compare it with 'salt-key -f ${id}'; if they are the same, 'salt-key -a ${id}'.
 EOF
 }
@@ -232,24 +261,27 @@ setup_master() {
         [[ -z ${interface} ]] || echo "interface: ${interface}"
     } | put /etc/salt/master.d/classhub.conf 0644
     master_unit | put /etc/systemd/system/salt-master.service 0644
-    run_unit salt-master.service
+    run_unit salt-master.service /etc/salt/master.d/classhub.conf
     booted_with_systemd || return 0
     wait_for_file /etc/salt/pki/master/master.pub
     cat <<EOF
-The master of the class serves ${HERE}.
-Next: describe the class in ${HERE}/pillar, then on each host: bootstrap.sh minion --master ADDR --id ID
+The master of the class serves ${HERE}. Its fingerprint, for --master-finger:
+  $(master_fingerprint)
+Next: describe the class in ${HERE}/pillar, then on each host:
+  bootstrap.sh minion --master ADDR --id ID --master-finger FINGERPRINT
 EOF
 }
 
 [[ $# -gt 0 ]] || usage "say what this machine is to be: minion, master or install."
 command="$1"
 shift
-master="" id="" ca_bundle="" interface=""
+master="" id="" master_finger="" ca_bundle="" interface=""
 while [[ $# -gt 0 ]]; do
     [[ $# -gt 1 ]] || usage "$1 needs a value."
     case "${command} $1" in
         "minion --master") master="$2" ;;
         "minion --id") id="$2" ;;
+        "minion --master-finger") master_finger="${2,,}" ;;
         "master --interface") interface="$2" ;;
         "minion --ca-bundle" | "master --ca-bundle" | "install --ca-bundle") ca_bundle="$2" ;;
         *) usage "'${command}' does not know $1." ;;
@@ -260,8 +292,11 @@ case "${command}" in
     minion)
         [[ -n ${master} ]] || usage "minion needs --master ADDR."
         [[ -n ${id} ]] || usage "minion needs --id ID."
-        [[ ${master} =~ ^[A-Za-z0-9.:-]+$ ]] || die "'${master}' is no address or host name."
+        # A rule with a name that does not resolve at boot would not load, and with it the whole firewall of a node.
+        is_ipv4 "${master}" || die "'${master}' is no IPv4 address, and the nodes' firewalls need the master's."
         [[ ${id} =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] || die "'${id}' is no minion id: letters, digits, '.', '_' and '-'."
+        [[ ${master_finger} =~ ^(([0-9a-f]{2}:){31}[0-9a-f]{2})?$ ]] ||
+            die "'${master_finger}' is no fingerprint: 'bootstrap.sh master' prints the master's."
         ;;
     master) [[ ${interface} =~ ^[0-9a-fA-F.:]*$ ]] || die "'${interface}' is no IP address." ;;
     install) ;;

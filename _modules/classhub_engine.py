@@ -1,7 +1,6 @@
 """The Docker Engine of this host, and whose servers run on it."""
 
 import json
-import os
 import shutil
 
 from salt.exceptions import CommandExecutionError
@@ -60,31 +59,3 @@ def servers() -> list[str]:
         "ps", "--filter", "label=classhub.user", "--format", '{{json (.Label "classhub.user")}}'
     )
     return sorted(json.loads(line) for line in lines.splitlines() if line)
-
-
-def needs_restart(service: str = "docker", settings: str = "/etc/docker/daemon.json") -> bool:
-    """Whether the engine was started before its settings were last written.
-
-    Args:
-        service: the engine's unit.
-        settings: the engine's settings file.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt node1 classhub_engine.needs_restart
-    """
-    started = __salt__["cmd.run_stdout"](
-        [
-            "systemctl",
-            "show",
-            service,
-            "--property=ActiveEnterTimestamp",
-            "--value",
-            "--timestamp=unix",
-        ],
-        python_shell=False,
-    )
-    # "@1700000000": whole seconds, so settings written in the second of the start count as read
-    return os.path.getmtime(settings) >= int(started.lstrip("@") or 0) + 1

@@ -15,6 +15,8 @@ __virtualname__ = "classhub_roster"
 LEDGER = "/var/lib/classhub/uids.json"
 NAMES = "/home/.nss"
 HOMES = "/home"
+# a home is in reach of its student's notebooks, ~/.ssh/authorized_keys included: no way to sign in to the hub itself
+_SHELL = "/usr/sbin/nologin"
 
 
 def __virtual__():
@@ -91,8 +93,9 @@ def _lacks(
     name, lacks = person["username"], []
     if account is None:
         lacks.append("account")
-    elif account.pw_gecos != _gecos(person):
-        lacks.append("name")
+    else:
+        lacks += ["name"] * (account.pw_gecos != _gecos(person))
+        lacks += ["shell"] * (account.pw_shell != _SHELL)
     if name not in _members(groups[person["role"]]):
         lacks.append(f"group {groups[person['role']]}")
     if any(name in _members(group) for role, group in groups.items() if role != person["role"]):
@@ -197,13 +200,15 @@ def _settle(person: dict, uid: int, groups: dict[str, str]) -> None:
             gid=uid,
             home=home,
             createhome=False,
-            shell="/bin/bash",
+            shell=_SHELL,
             fullname=_gecos(person),
         )
         _must(added, f"user {name} could not be added")
     elif __salt__["user.info"](name)["fullname"] != _gecos(person):
         renamed = __salt__["user.chfullname"](name, _gecos(person))
         _must(renamed, f"the name of {name} could not be changed")
+    if __salt__["user.info"](name)["shell"] != _SHELL:
+        _must(__salt__["user.chshell"](name, _SHELL), f"the shell of {name} could not be changed")
     _groups(person, groups)
     _home(Path(HOMES, name), uid)
     for path, text in _name_files(person, uid).items():

@@ -1,11 +1,17 @@
 """The class's Docker Swarm, seen from this host. Functions about other nodes work on the manager, the hub."""
 
+import contextlib
+import hashlib
 import json
+from pathlib import Path
 
+import docker
+from docker.errors import DockerException
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 __virtualname__ = "classhub_swarm"
 _PORT = 2377
+_AUTHORITY = Path("/var/lib/docker/swarm/certificates/swarm-root-ca.crt")
 _AVAILABILITY = ("active", "pause", "drain")
 
 
@@ -79,14 +85,52 @@ def join(address: str, manager: str, token: str) -> None:
 
         salt node1 state.apply node.swarm
     """
-    _docker("swarm", "join", "--advertise-addr", address, "--token", token, manager)
+    # by the engine's socket: in the arguments of a command every user of the host could read the token
+    try:
+        with contextlib.closing(docker.from_env()) as engine:
+            engine.swarm.join([manager], token, advertise_addr=address)
+    except DockerException as error:
+        raise CommandExecutionError(f"docker swarm join: {error}") from error
+
+
+def leave() -> None:
+    """Take this worker out of its swarm; its containers end.
+
+    Raises:
+        CommandExecutionError: the engine refused; it says why.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt node1 classhub_swarm.leave
+    """
+    _docker("swarm", "leave")
+
+
+def authority() -> str:
+    """A digest of the swarm's certificate authority, by which a swarm is known from a later one at the same address.
+
+    Raises:
+        CommandExecutionError: this host is in no swarm.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt node1 classhub_swarm.authority
+    """
+    try:
+        return hashlib.sha256(_AUTHORITY.read_bytes()).hexdigest()
+    except OSError as error:
+        raise CommandExecutionError(f"this host is in no swarm: {error}") from error
 
 
 def join_token() -> dict:
     """What a worker needs to join: for the mine, never for a screen.
 
     Returns:
-        ``address`` (``address:port`` of this manager) and ``token``.
+        ``address`` (``address:port`` of this manager), ``token``, and the swarm's ``authority``.
 
     Raises:
         CommandExecutionError: this host is not the manager.
@@ -98,7 +142,7 @@ def join_token() -> dict:
         salt hub mine.send classhub_swarm_join mine_function=classhub_swarm.join_token
     """
     token = _docker("swarm", "join-token", "--quiet", "worker").strip()
-    return {"address": f"{status()['address']}:{_PORT}", "token": token}
+    return {"address": f"{status()['address']}:{_PORT}", "token": token, "authority": authority()}
 
 
 def nodes() -> list[dict]:

@@ -11,6 +11,10 @@ import salt.utils.event
 from salt.exceptions import CommandExecutionError, NotImplemented
 
 _HUB = "classhub:roles:hub"
+_SILENT = (
+    "Nothing was changed: {hosts} does not answer. Bring it up and accept its key, or take it out of pillar and delete "
+    "its key (salt-key -d)"
+)
 
 
 class Refusal(CommandExecutionError, NotImplemented):
@@ -115,31 +119,22 @@ def _on_hub(function: str, *args: object, **kwargs: object) -> object:
 def _everybody_answers() -> list[str]:
     """Minion ids of the class, all of which answer and know its present settings and code."""
     with salt.client.get_local_client(__opts__["conf_file"]) as client:
-        answers = client.cmd(
-            "*", "classhub.hosts", timeout=15, gather_job_timeout=15, full_return=True
-        )
-    known = {host for answer in answers.values() if _sound(answer) for host in answer["ret"]}
-    silent = sorted(
-        {m for m, answer in answers.items() if not _sound(answer)} | (known - set(answers))
-    )
-    if silent or not answers:
-        raise Refusal(
-            f"Nothing was changed: {', '.join(silent) or 'no host'} does not answer. Bring it up, or take it out of "
-            "pillar and delete its key (salt-key -d)"
-        )
-    with salt.client.get_local_client(__opts__["conf_file"]) as client:
+        ping = client.cmd("*", "test.ping", timeout=10, gather_job_timeout=10, full_return=True)
+        silent = sorted(minion for minion, answer in ping.items() if not isinstance(answer, dict))
+        if silent or not ping:
+            raise Refusal(_SILENT.format(hosts=", ".join(silent) or "no host"))
         # a host that was added, or code that changed, since the minions last looked
         client.cmd("*", "saltutil.refresh_pillar", kwarg={"wait": True})
         client.cmd("*", "saltutil.sync_all")
+        answers = client.cmd("*", "classhub.hosts", full_return=True)
+    for minion, answer in sorted(answers.items()):
+        if not isinstance(answer, dict) or answer.get("retcode"):
+            told = answer["ret"] if isinstance(answer, dict) else answer
+            raise Refusal(f"Nothing was changed: {minion}: {str(told).removeprefix('ERROR: ')}")
+    missing = sorted({host for answer in answers.values() for host in answer["ret"]} - set(answers))
+    if missing:
+        raise Refusal(_SILENT.format(hosts=", ".join(missing)))
     return sorted(answers)
-
-
-def _sound(answer: object) -> bool:
-    return (
-        isinstance(answer, dict)
-        and not answer.get("retcode")
-        and isinstance(answer.get("ret"), dict)
-    )
 
 
 @contextlib.contextmanager

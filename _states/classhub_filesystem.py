@@ -32,7 +32,8 @@ def marked(name: str, mounted: bool = False) -> dict:
             "comment": f"Nothing is mounted on {name}, and classhub:storage:driver is shared: mount the class's "
             "filesystem there first, or choose the driver nfs",
         }
-    if _marker(name):
+    found, pinned = _marker(name), __salt__["classhub_filesystem.pin"]()
+    if found and found == pinned:
         return ret
     ret["changes"] = {name: "marked"}
     if __opts__["test"]:

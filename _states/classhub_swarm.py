@@ -80,9 +80,13 @@ def worker(name: str, address: str, hub: str, hub_address: str, wait: int) -> di
         hub_address: IPv4 address of the hub.
         wait: seconds to wait for the hub's token.
     """
+
+    def invited() -> dict | None:
+        return __salt__["mine.get"](hub, "classhub_swarm_join").get(hub)
+
     try:
         now = _state()
-        if now["state"] == "active":
+        if now["state"] == "active" and not _outlived(now, hub_address, invited()):
             if any(member.split(":")[0] == hub_address for member in now["managers"]):
                 return _return(name, f"This host is a worker of {hub}")
             return _return(
@@ -92,16 +96,32 @@ def worker(name: str, address: str, hub: str, hub_address: str, wait: int) -> di
             )
         if __opts__["test"]:
             return _return(name, f"This host would join {hub}", None, swarm=hub)
-        invitation = __utils__["classhub_wait.until"](
-            lambda: __salt__["mine.get"](hub, "classhub_swarm_join").get(hub),
-            wait,
-            f"the join token of {hub}",
-        )
+        invitation = __utils__["classhub_wait.until"](invited, wait, f"the join token of {hub}")
         if not invitation:
             return _return(
                 name, f"{hub} published no join token in {wait} s; apply the states of {hub}", False
             )
+        if now["state"] == "active":
+            __salt__["classhub_swarm.leave"]()
         __salt__["classhub_swarm.join"](address, invitation["address"], invitation["token"])
     except CommandExecutionError as error:
         return _return(name, str(error), False)
     return _return(name, f"This host joined {hub}", swarm=hub)
+
+
+def _outlived(now: dict, hub_address: str, invitation: dict | None) -> bool:
+    """Whether this worker's swarm is gone: the hub was set up again, at the same address, with a new one.
+
+    Its servers are orphans then, and end; while any run, the host stays as it is.
+    """
+    if not invitation or not any(m.split(":")[0] == hub_address for m in now["managers"]):
+        return False
+    if invitation["authority"] == __salt__["classhub_swarm.authority"]():
+        return False
+    orphans = __salt__["classhub_engine.servers"]()
+    if orphans:
+        raise CommandExecutionError(
+            f"The hub has a new swarm, but servers of the old one run here ({', '.join(orphans)}). Let their students "
+            "save, then run `docker swarm leave` here, and apply again"
+        )
+    return True

@@ -10,7 +10,7 @@ import re
 COLUMNS = ("username", "name", "email", "role", "section", "uid")
 REQUIRED = ("username", "role")
 # what useradd takes and a GitHub login can be; Linux allows 32 characters
-_USERNAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_USERNAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 MIN_UID = 2000
 MAX_UID = 60000
@@ -47,7 +47,7 @@ def parse(text: str, roles: tuple[str, ...]) -> tuple[list[dict], list[str]]:
         person.update(zip(header, (cell.strip() for cell in row), strict=False))
         wrong = _person_faults(person, roles) or _repeated(person, seen, line)
         faults += [f"roster line {line}: {fault}" for fault in wrong]
-        person["uid"] = int(person["uid"]) if person["uid"].isdigit() else None
+        person["uid"] = int(person["uid"]) if _number(person["uid"]) else None
         if not wrong:
             people.append(person)
     if not people and not faults:
@@ -60,24 +60,29 @@ def _person_faults(person: dict, roles: tuple[str, ...]) -> list[str]:
     person["username"] = person["username"].lower()
     if not _USERNAME.fullmatch(person["username"]):
         faults.append(
-            f"username {person['username']!r} is not a letter followed by up to 31 letters, digits and -"
+            f"username {person['username']!r} is not a letter followed by up to 31 letters, digits and -, the last of them no -"
         )
     if person["role"] not in roles:
         faults.append(f"unknown role {person['role']!r}; the roles are {', '.join(roles)}")
     if person["email"] and not _EMAIL.fullmatch(person["email"]):
         faults.append(f"{person['email']!r} is not an email address")
-    if person["uid"] and not (person["uid"].isdigit() and MIN_UID <= int(person["uid"]) <= MAX_UID):
+    if person["uid"] and not (_number(person["uid"]) and MIN_UID <= int(person["uid"]) <= MAX_UID):
         faults.append(f"uid {person['uid']!r} is not a number from {MIN_UID} to {MAX_UID}")
     if any(ord(char) < 32 or char == ":" for char in person["name"]):
         faults.append("name has a colon or a control character")
     return faults
 
 
+def _number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
 def _repeated(person: dict, seen: dict, line: int) -> list[str]:
     faults = []
     for column in ("username", "uid"):
-        if person[column]:
-            first = seen.setdefault((column, person[column]), line)
+        value = person[column].lstrip("0")
+        if value:
+            first = seen.setdefault((column, value), line)
             if first != line:
                 faults.append(f"{column} {person[column]} is on line {first} already")
     return faults

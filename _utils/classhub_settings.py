@@ -73,13 +73,14 @@ def compose(defaults: dict, overrides: object) -> tuple[dict, list[str]]:
     faults = _shape(defaults, overrides, "classhub")
     settings = merge(defaults, _well_shaped(defaults, overrides))
     faults += _values(settings)
-    faults += _hosts(settings["hosts"]) + _networks(settings) + _relations(settings)
-    return settings, faults
+    faults += _hosts(settings["hosts"])
+    settings["hosts"] = {k: v for k, v in settings["hosts"].items() if not _host_faults(k, v)}
+    return settings, faults + _networks(settings) + _relations(settings)
 
 
 def for_minion(settings: dict, minion_id: str) -> dict:
     """``settings`` as one minion sees them: its place in the class added, other roles' secrets emptied."""
-    hosts = {k: v for k, v in settings["hosts"].items() if not _host_faults(k, v)}
+    hosts = settings["hosts"]
     mine = merge(settings, {"id": minion_id})
     host = hosts.get(minion_id, {})
     mine["roles"] = list(host.get("roles", []))
@@ -114,8 +115,8 @@ def _fits(default: object, value: object) -> bool:
         return isinstance(default, bool) and isinstance(value, bool)
     if isinstance(default, str):
         return isinstance(value, str | int | float)  # 1073741824 is as good a size as 1G
-    if isinstance(default, int):
-        return isinstance(value, int | float)
+    if isinstance(default, int | float):
+        return isinstance(value, int) or (isinstance(value, float) and isinstance(default, float))
     return isinstance(value, type(default))
 
 
@@ -144,8 +145,15 @@ def _well_shaped(defaults: dict, given: dict) -> dict:
     for key, value in given.items():
         if key in defaults and _fits(defaults[key], value):
             nested = isinstance(value, dict) and key not in _FREE
-            kept[key] = _well_shaped(defaults[key], value) if nested else value
+            kept[key] = (
+                _well_shaped(defaults[key], value) if nested else _typed(defaults[key], value)
+            )
     return kept
+
+
+def _typed(default: object, value: object) -> object:
+    """A number where a text is due is meant as one: a title 2026, a size 1073741824."""
+    return str(value) if isinstance(default, str) else value
 
 
 def _word(value: object) -> str:
@@ -223,6 +231,20 @@ def _absolute(value: object) -> None:
         raise ValueError(f"{value!r} is not an absolute path")
 
 
+def _texts(values: list) -> None:
+    for value in values:
+        if not isinstance(value, str):
+            raise ValueError(f"{value!r} is not a text")
+
+
+def _groups(groups: dict) -> None:
+    for role, group in groups.items():
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", str(group)):
+            raise ValueError(f"{group!r} of {role} is not a group's name")
+    if len(set(groups.values())) < len(groups):
+        raise ValueError("two roles have one group")
+
+
 _PORT = _number(1, 65535)
 _WAIT = _number(1, 86400)
 _CHECKS: dict[str, Callable[[object], object]] = {
@@ -232,11 +254,12 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "site:ca_bundle": _optional(_pem("CERTIFICATE")),
     "site:packages": _each(_matches(_PACKAGE, "a Debian package")),
     "roster:file": _plain_file,
+    "roster:groups": _groups,
     "roster:first_uid": _number(2000, 60000),
-    "engine:package": _one_of(("docker.io", "docker-ce")),
     "engine:log_max_size": lambda v: size(str(v).upper()),
     "engine:log_max_file": _number(1, 100),
     "storage:driver": _one_of(DRIVERS),
+    "storage:nfs_options": _texts,
     "storage:wait": _WAIT,
     "image:reference": _optional(
         _matches(_DIGEST, "an image by digest (name@sha256:<64 hex digits>)")
@@ -383,8 +406,7 @@ def _relations(settings: dict) -> list[str]:
             faults.append("classhub:server:memory_guarantee: is more than classhub:server:memory")
     except ValueError:
         pass  # each is reported by itself
-    sound = {k: v for k, v in settings["hosts"].items() if not _host_faults(k, v)}
-    if settings["storage"]["driver"] == "local" and len(sound) > 1:
+    if settings["storage"]["driver"] == "local" and len(settings["hosts"]) > 1:
         faults.append(
             "classhub:storage:driver: local serves a class of one host; use nfs or shared"
         )

@@ -197,6 +197,7 @@ def bootstrap(host: Host) -> str:
         images.copy_bootstrap(Path(work), bundle)
         run(["docker", "cp", f"{work}/.", f"{host.container}:/usr/local/src/classhub"])
     argv = ["/usr/local/src/classhub/bootstrap.sh", "minion", "--master", GATEWAY, "--id", host.id]
+    argv += ["--master-finger", master.fingerprint()]
     if bundle:
         argv += ["--ca-bundle", "/usr/local/src/classhub/ca-bundle.pem"]
     said = inside(host, *argv)

@@ -29,6 +29,7 @@ ETC = STATE / "etc"
 # Salt puts its root_dir before every absolute path: pki, cache and sockets lie below .lab.
 ROOT = STATE
 PIDFILE = ROOT / "master.pid"
+PUBLIC_KEY = ROOT / "etc/salt/pki/master/master.pub"
 EXAMPLES = {"full": "lab", "one": "lab-one"}
 LINKS = Path("/usr/local/bin")
 COMMANDS = ["salt", "salt-call", "salt-cp", "salt-key", "salt-run"]
@@ -152,6 +153,14 @@ def answering(ids: list[str]) -> set[str]:
             ids, "test.ping", tgt_type="list", timeout=5, gather_job_timeout=5, full_return=True
         )
     return {id_ for id_, answer in returned.items() if answer and answer.get("ret") is True}
+
+
+def fingerprint() -> str:
+    """The master's own fingerprint, in the form with which a minion compares its setting master_finger."""
+    from salt.utils.crypt import pem_finger  # takes a second, and most of the lab does without it
+
+    wait_until("the master has its key", PUBLIC_KEY.exists, 60)
+    return pem_finger(str(PUBLIC_KEY))
 
 
 def accept(fingerprints: dict[str, str]) -> None:

@@ -1,8 +1,8 @@
 # Extra certificate authorities of the site (a campus that inspects TLS), trusted by the host.
-# Needs: nothing. Each certificate has a file of its own, as update-ca-certificates wants.
-{%- set classhub = pillar["classhub"] %}
-{%- set end = "-----END CERTIFICATE-----" %}
-{%- set certificates = classhub["site"]["ca_bundle"].split(end)[:-1] %}
+# Needs: nothing. Each certificate has a file of its own, as update-ca-certificates wants; bootstrap.sh writes the same.
+{%- set begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----" %}
+{%- set certificates = pillar["classhub"]["site"]["ca_bundle"].split(end)[:-1] %}
+{%- set folder = "/usr/local/share/ca-certificates/classhub" %}
 
 Common trust tools are installed:
   pkg.installed:
@@ -12,21 +12,29 @@ Common trust tools are installed:
 
 Common trust in site authority {{ loop.index }}:
   file.managed:
-    - name: /usr/local/share/ca-certificates/classhub-site-{{ loop.index }}.crt
-    - contents: {{ (certificate ~ end) | trim | json }}
+    - name: {{ folder }}/site-{{ loop.index }}.crt
+    - contents: {{ (begin ~ certificate.split(begin)[1] ~ end) | json }}
     - user: root
     - group: root
     - mode: "0644"
+    - makedirs: True
     - require:
       - pkg: Common trust tools are installed
+    - require_in:
+      - file: Common trust is in no other site authority
 {%- endfor %}
-{%- if certificates %}
+
+Common trust is in no other site authority:
+  file.directory:
+    - name: {{ folder }}
+    - user: root
+    - group: root
+    - mode: "0755"
+    - clean: True
 
 Common trust store is current:
   cmd.run:
-    - name: update-ca-certificates
-    - onchanges:
-      {%- for certificate in certificates %}
-      - file: Common trust in site authority {{ loop.index }}
-      {%- endfor %}
-{%- endif %}
+    - name: update-ca-certificates --fresh
+    - onlyif: find {{ folder }} -newer /etc/ssl/certs/ca-certificates.crt | grep -q .
+    - require:
+      - file: Common trust is in no other site authority

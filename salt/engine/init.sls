@@ -1,5 +1,6 @@
 # Docker Engine, with the class's address ranges and log limits from its very first start.
 # Needs: common. Never restarts an engine that students' servers run on (a node's engine takes them with it).
+# Without icc, students' containers on one node cannot reach each other.
 {%- set classhub = pillar["classhub"] %}
 {%- set engine = classhub["engine"] %}
 
@@ -14,6 +15,7 @@ Engine settings are written:
         log-opts:
           max-size: {{ engine["log_max_size"] | json }}
           max-file: {{ engine["log_max_file"] | string | json }}
+        icc: false
         no-new-privileges: true
         userland-proxy: false
         {%- if "node" in classhub["roles"] %}
@@ -27,15 +29,21 @@ Engine settings are written:
 Engine package is installed:
   pkg.installed:
     - pkgs:
-      - {{ engine["package"] }}
+      - docker.io
+      {%- if grains["osmajorrelease"] >= 13 %}
+      - docker-cli
+      - docker-buildx
+      {%- endif %}
+      - apparmor
       - iptables
     - install_recommends: False
     - require:
       - file: Engine settings are written
 
 Engine service is running:
-  classhub_engine.running:
+  classhub_service.running:
     - name: docker
-    - settings: /etc/docker/daemon.json
+    - reads: [/etc/docker/daemon.json]
+    - spares: classhub_engine.servers
     - require:
       - pkg: Engine package is installed

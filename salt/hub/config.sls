@@ -3,7 +3,6 @@
 {%- set classhub = pillar["classhub"] %}
 include:
   - hub.account
-  - hub.service
 
 Hub settings are written:
   file.serialize:

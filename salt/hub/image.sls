@@ -4,11 +4,7 @@
 include:
   - image
   - hub.swarm
-
-Hub settings directory is there for the image:
-  file.directory:
-    - name: /etc/jupyterhub
-    - makedirs: True
+  - hub.account
 
 Hub starts servers from the class's image:
   classhub_image.selected:
@@ -21,4 +17,4 @@ Hub starts servers from the class's image:
       {%- elif not classhub["image"]["reference"] %}
       - classhub_mine: Image is offered to the nodes
       {%- endif %}
-      - file: Hub settings directory is there for the image
+      - file: Hub settings directory is there

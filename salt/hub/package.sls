@@ -1,7 +1,6 @@
 # The Python package `classhub` (spawner, authenticator, configuration) on the path of the hub's virtual environment.
 include:
   - hub.venv
-  - hub.service
 
 Hub package is there:
   file.recurse:

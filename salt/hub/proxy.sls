@@ -23,14 +23,15 @@ Hub proxy has its routes restored:
       - file: Hub settings directory is there
 
 Hub proxy service is running:
-  service.running:
+  classhub_service.running:
     - name: jupyterhub-proxy
-    - enable: True
+    - reads:
+      - /etc/systemd/system/jupyterhub-proxy.service
+      - /etc/jupyterhub/listen.env
+      - /etc/jupyterhub/secrets.env
     - require:
       - pkg: Hub packages are installed
-      - file: Hub proxy has its routes restored
-      - classhub_secrets: Hub token of the proxy's unit is there
-    - watch:
       - file: Hub proxy unit is there
+      - file: Hub proxy has its routes restored
       - file: Hub addresses for the units are written
-      - classhub_secrets: Hub secrets are generated
+      - classhub_secrets: Hub token of the proxy's unit is there

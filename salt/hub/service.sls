@@ -17,19 +17,24 @@ Hub unit is there:
     - mode: "0644"
 
 Hub service is running:
-  service.running:
+  classhub_service.running:
     - name: jupyterhub
-    - enable: True
+    - reads:
+      - /etc/systemd/system/jupyterhub.service
+      - /etc/jupyterhub/classhub.json
+      - /etc/jupyterhub/jupyterhub_config.py
+      - /etc/jupyterhub/jupyterhub_config.d
+      - /etc/jupyterhub/listen.env
+      - /etc/jupyterhub/secrets.env
+      - /opt/jupyterhub/classhub-package
+      - /opt/jupyterhub/requirements.sha256
     - require:
-      - classhub_engine: Engine service is running
+      - classhub_service: Engine service is running
       - classhub_swarm: Hub manages the swarm
       - classhub_roster: Hub users are those of the roster
-      - service: Hub proxy service is running
-    - watch:
+      - classhub_service: Hub proxy service is running
       - file: Hub unit is there
-      - file: Hub package is there
       - file: Hub package is on the path
-      - cmd: Hub virtual environment is as locked
       - file: Hub settings are written
       - file: Hub configuration is there
       - file: Hub addresses for the units are written

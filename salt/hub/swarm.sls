@@ -10,7 +10,7 @@ Hub manages the swarm:
     - address: {{ classhub["address"] | json }}
     - address_pool: {{ classhub["engine"]["swarm_address_pool"] | json }}
     - require:
-      - classhub_engine: Engine service is running
+      - classhub_service: Engine service is running
 
 Hub join token is published to the nodes:
   classhub_mine.published:

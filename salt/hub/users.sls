@@ -8,3 +8,22 @@ Hub users are those of the roster:
     - name: roster
     - require:
       - classhub_filesystem: Storage marker is on the filesystem
+
+# their shell lets nobody in, and this ends forwarding as well; without an SSH server it waits for one
+Hub users have no SSH:
+  file.managed:
+    - name: /etc/ssh/sshd_config.d/classhub.conf
+    - contents: |
+        # Managed by Salt (salt/hub/users.sls).
+        DenyGroups {{ pillar["classhub"]["roster"]["groups"].values() | sort | join(" ") }}
+    - user: root
+    - group: root
+    - mode: "0644"
+    - makedirs: True
+
+Hub SSH server knows it:
+  cmd.run:
+    - name: systemctl reload ssh
+    - onlyif: systemctl is-active --quiet ssh
+    - onchanges:
+      - file: Hub users have no SSH

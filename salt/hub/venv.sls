@@ -3,14 +3,15 @@
 #
 # rfc3987-syntax and lark are left out of the lock on purpose: jsonschema imports them when they are there, which
 # costs the hub a second of CPU and 15 MB for checks that it never asks for. Hence --no-deps.
+{%- set python = "python" ~ grains["pythonversion"][:2] | join(".") %}
 include:
   - hub.packages
-  - hub.service
 
 Hub virtual environment is there:
   cmd.run:
-    - name: python3 -m venv /opt/jupyterhub
-    - creates: /opt/jupyterhub/bin/pip
+    # made anew when a newer Debian brings another Python
+    - name: rm -f /opt/jupyterhub/requirements.sha256 && python3 -m venv --clear /opt/jupyterhub
+    - creates: /opt/jupyterhub/lib/{{ python }}/site-packages/pip
     - require:
       - pkg: Hub packages are installed
 

@@ -49,7 +49,7 @@ Image of the recipe is built:
         STACK: {{ image["stack"] | join(" ") | json }}
     - store: {{ image["store"] | json }}
     - require:
-      - classhub_engine: Engine service is running
+      - classhub_service: Engine service is running
       - file: Image store is there
       - file: Image recipe is there
       - file: Image trusts the site's authorities

@@ -16,7 +16,7 @@ Image on the node is there:
   classhub_image.pulled:
     - name: {{ image["reference"] | json }}
     - require:
-      - classhub_engine: Engine service is running
+      - classhub_service: Engine service is running
 {%- else %}
 
 Image on the node is there:
@@ -26,7 +26,7 @@ Image on the node is there:
     - hub: {{ classhub["hub_host"]["id"] | json }}
     - wait: {{ image["wait"] }}
     - require:
-      - classhub_engine: Engine service is running
+      - classhub_service: Engine service is running
       {%- if "hub" in classhub["roles"] %}
       - classhub_mine: Image is offered to the nodes
       {%- else %}

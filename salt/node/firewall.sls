@@ -30,10 +30,30 @@ Node firewall unit is installed:
     - group: root
     - mode: "0644"
 
+# not Requires: a restart of the firewall would restart the engine, and end every server
+Node firewall comes before the engine at boot:
+  file.managed:
+    - name: /etc/systemd/system/docker.service.d/classhub-firewall.conf
+    - contents: |
+        # Managed by Salt (salt/node/firewall.sls): a node whose rules cannot be loaded runs no server.
+        [Unit]
+        Wants=classhub-firewall.service
+        After=classhub-firewall.service
+        [Service]
+        ExecStartPre=/usr/sbin/nft list table inet classhub
+    - user: root
+    - group: root
+    - mode: "0644"
+    - makedirs: True
+    - require:
+      - classhub_service: Node firewall is in force
+
 Node firewall is in force:
-  service.running:
+  classhub_service.running:
     - name: classhub-firewall
-    - enable: True
-    - watch:
+    - rereads:
+      - /etc/classhub/node.nft
+      - /etc/systemd/system/classhub-firewall.service
+    - require:
       - file: Node firewall rules are written
       - file: Node firewall unit is installed

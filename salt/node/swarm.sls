@@ -14,6 +14,6 @@ Node is a worker of the hub:
     - hub_address: {{ classhub["hub_host"]["address"] | json }}
     - wait: {{ classhub["hub"]["wait"] }}
     - require:
-      - classhub_engine: Engine service is running
+      - classhub_service: Engine service is running
       - classhub_filesystem: Storage is the class's filesystem
       - sls: image.loaded

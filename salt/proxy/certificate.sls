@@ -4,8 +4,6 @@
 {%- set classhub = pillar["classhub"] %}
 {%- set proxy = classhub["proxy"] %}
 {%- set tls = "/etc/classhub/nginx/tls" %}
-include:
-  - proxy.service
 
 Proxy certificate directory is there:
   file.directory:

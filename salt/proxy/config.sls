@@ -1,8 +1,6 @@
 # nginx's settings and its outage page.
 # Needs: nothing.
 {%- set classhub = pillar["classhub"] %}
-include:
-  - proxy.service
 
 Proxy settings are written:
   file.managed:
@@ -13,6 +11,7 @@ Proxy settings are written:
         domain: {{ classhub["domain"] | json }}
         hub_address: {{ classhub["hub_host"]["address"] | json }}
         hub_port: {{ classhub["hub"]["port"] }}
+        api_port: {{ classhub["hub"]["api_port"] }}
         proxy:
           body_size: {{ classhub["proxy"]["body_size"] | lower | json }}
           hsts: {{ classhub["proxy"]["hsts"] }}

@@ -3,7 +3,6 @@
 {%- set classhub = pillar["classhub"] %}
 {%- set context = "/var/lib/classhub/image/nginx" %}
 include:
-  - proxy.service
   - engine
 
 Proxy image recipe is there:
@@ -23,5 +22,5 @@ Proxy image is built:
     - base: {{ classhub["image"]["base"] | json }}
     - base_archive: {{ classhub["image"]["base_archive"] | json }}
     - require:
-      - classhub_engine: Engine service is running
+      - classhub_service: Engine service is running
       - file: Proxy image recipe is there

@@ -25,26 +25,17 @@ Proxy service is installed:
     - mode: "0644"
 
 Proxy service is running:
-  service.running:
+  classhub_service.running:
     - name: nginx-container
-    - enable: True
+    - reads:
+      - /etc/systemd/system/nginx-container.service
+      - /etc/classhub/nginx-container.env
+    - rereads: [/etc/classhub/nginx]
     - require:
-      - classhub_engine: Engine service is running
-      - file: Proxy settings are written
-      - file: Proxy outage page is there
-      - {{ tls }}: Proxy certificate is there
-    - watch:
+      - classhub_service: Engine service is running
       - classhub_image: Proxy image is built
       - file: Proxy service names its image
       - file: Proxy service is installed
-
-Proxy service has the current settings:
-  service.running:
-    - name: nginx-container
-    - reload: True
-    - require:
-      - service: Proxy service is running
-    - watch:
       - file: Proxy settings are written
-      - {{ tls }}: Proxy key is there
+      - file: Proxy outage page is there
       - {{ tls }}: Proxy certificate is there

@@ -15,10 +15,10 @@ Storage of the hub is mounted:
     - name: /home
     - device: {{ hub["address"] }}:/home
     - fstype: nfs4
-    - opts: {{ (storage["nfs_options"] + ["_netdev"]) | json }}
+    - opts: {{ (storage["nfs_options"] + ["_netdev", "retry=0"]) | json }}
     - persist: True
     - mkmnt: True
-    # the hub may still be installing its server
+    # the hub may still be installing its server; with retry=0 mount itself does not wait
     - retry:
         attempts: {{ (storage["wait"] / 10) | round(0, "ceil") | int }}
         interval: 10
@@ -27,6 +27,19 @@ Storage of the hub is mounted:
       - pkg: Storage client package is installed
     - require_in:
       - classhub_filesystem: Storage is the class's filesystem
+
+# after a boot without the hub a node must not look ready: its engine waits for the homes
+Storage comes before the engine at boot:
+  file.managed:
+    - name: /etc/systemd/system/docker.service.d/classhub.conf
+    - contents: |
+        # Managed by Salt (salt/storage/client.sls).
+        [Unit]
+        RequiresMountsFor=/home
+    - user: root
+    - group: root
+    - mode: "0644"
+    - makedirs: True
 {%- endif %}
 
 Storage is the class's filesystem:

@@ -55,19 +55,18 @@ Storage server speaks NFS 4 alone:
       - pkg: Storage server package is installed
 
 Storage server is running:
-  service.running:
+  classhub_service.running:
     - name: nfs-server
-    - enable: True
+    - reads: [/etc/nfs.conf.d/classhub.conf]
     - require:
       - classhub_filesystem: Storage marker is on the filesystem
-    - watch:
       - file: Storage server speaks NFS 4 alone
 
 Storage exports are current:
   cmd.run:
     - name: exportfs -ra
-    - onchanges:
-      - file: Storage exports are written
+    - unless: test /var/lib/nfs/etab -nt /etc/exports.d/classhub.exports
     - require:
-      - service: Storage server is running
+      - file: Storage exports are written
+      - classhub_service: Storage server is running
 {%- endif %}

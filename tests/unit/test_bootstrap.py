@@ -27,7 +27,10 @@ def bootstrap(*words: str) -> subprocess.CompletedProcess[str]:
         (["minion", "--master"], "--master needs a value."),
         (["install", "--id", "hub"], "'install' does not know --id."),
         (["master", "--interface", "eth0"], "'eth0' is no IP address."),
-        (["minion", "--master", "a b", "--id", "hub"], "'a b' is no address or host name."),
+        (
+            ["minion", "--master", "a b", "--id", "hub"],
+            "'a b' is no IPv4 address, and the nodes' firewalls need the master's.",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused(words: list[str], sentence: str) -> None:

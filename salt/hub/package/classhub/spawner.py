@@ -146,17 +146,28 @@ class ClassSpawner(SwarmSpawner):
         self._notes: list[str] = []
         account = self.account()
         self.image = self.current_image()
+        self._without_image: list[str] = []
         try:
-            if not await self.remove_service(self.object_name):
-                raise ServerError(tasks.STILL_STOPPING, reason="still-stopping")
-            self._note("Looking for a node with room")
-            await self.create_service(self.service_spec(account))
-            task = await self.running_task()
-            address, port = await self.published(task)
-            self._note(f"Starting on {address}")
-            await self.answer(address, port)
+            while True:
+                try:
+                    return await self.start_on_a_node(account)
+                except ServerError as error:
+                    # a node that was away while the image changed: the others have it
+                    if error.reason != "no-image" or error.node in self._without_image:
+                        raise
+                    self._without_image.append(error.node)
         except ENGINE_ERRORS as error:
             raise ServerError(tasks.NO_ENGINE, reason="engine", detail=str(error)) from error
+
+    async def start_on_a_node(self, account: pwd.struct_passwd) -> tuple[str, int]:
+        if not await self.remove_service(self.object_name):
+            raise ServerError(tasks.STILL_STOPPING, reason="still-stopping")
+        self._note("Looking for a node with room")
+        await self.create_service(self.service_spec(account))
+        task = await self.running_task()
+        address, port = await self.published(task)
+        self._note(f"Starting on {address}")
+        await self.answer(address, port)
         return address, port
 
     @property
@@ -197,7 +208,9 @@ class ClassSpawner(SwarmSpawner):
             container,
             resources=resources,
             restart_policy=RestartPolicy("none"),
-            placement=Placement(constraints=self.constraints),
+            placement=Placement(
+                [*self.constraints, *(f"node.id!={node}" for node in self._without_image)]
+            ),
         )
         endpoint = EndpointSpec("dnsrr", {None: (self.port, "tcp", "host")})
         return {

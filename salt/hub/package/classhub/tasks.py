@@ -38,11 +38,18 @@ class ServerError(SpawnException):
     """
 
     def __init__(
-        self, message: str, *, reason: str, detail: str = "", status_code: int = 503
+        self,
+        message: str,
+        *,
+        reason: str,
+        detail: str = "",
+        node: str = "",
+        status_code: int = 503,
     ) -> None:
         log_message = f"{message} ({detail})" if detail else message
         super().__init__(message, reason=reason, log_message=log_message, status_code=status_code)
         self.jupyterhub_message = message
+        self.node = node  # id of the node that refused, where one did
 
 
 def is_alive(task: dict) -> bool:
@@ -81,7 +88,7 @@ def start_error(task: dict) -> ServerError:
     )
     for sign, message, reason in known:
         if sign in error:
-            return ServerError(message, reason=reason, detail=detail)
+            return ServerError(message, reason=reason, detail=detail, node=task.get("NodeID", ""))
     if task["DesiredState"] in DEAD and task["Status"]["State"] not in DEAD:
         return ServerError(NODE_LOST, reason="node-lost", detail=detail)
     code = exit_code(task)
