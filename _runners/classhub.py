@@ -131,7 +131,8 @@ def _everybody_answers() -> list[str]:
         if not isinstance(answer, dict) or answer.get("retcode"):
             told = answer["ret"] if isinstance(answer, dict) else answer
             raise Refusal(f"Nothing was changed: {minion}: {str(told).removeprefix('ERROR: ')}")
-    missing = sorted({host for answer in answers.values() for host in answer["ret"]} - set(answers))
+    known = {host for answer in answers.values() for host in answer["ret"]} | set(ping)
+    missing = sorted(known - set(answers))
     if missing:
         raise Refusal(_SILENT.format(hosts=", ".join(missing)))
     return sorted(answers)

@@ -32,13 +32,13 @@ def marked(name: str, mounted: bool = False) -> dict:
             "comment": f"Nothing is mounted on {name}, and classhub:storage:driver is shared: mount the class's "
             "filesystem there first, or choose the driver nfs",
         }
-    found, pinned = _marker(name), __salt__["classhub_filesystem.pin"]()
-    if found and found == pinned:
-        return ret
-    ret["changes"] = {name: "marked"}
-    if __opts__["test"]:
-        return ret | {"result": None, "comment": f"{name} would be marked"}
     try:
+        found, pinned = _marker(name), __salt__["classhub_filesystem.pin"]()
+        if found and found == pinned:
+            return ret
+        ret["changes"] = {name: "marked"}
+        if __opts__["test"]:
+            return ret | {"result": None, "comment": f"{name} would be marked"}
         __salt__["classhub_filesystem.mark"](name)
     except (CommandExecutionError, OSError) as error:
         return ret | {"result": False, "changes": {}, "comment": str(error)}

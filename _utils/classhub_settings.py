@@ -162,7 +162,8 @@ def _word(value: object) -> str:
         list: "a list",
         str: "a text",
         bool: "true or false",
-        int: "a number",
+        int: "a whole number",
+        float: "a number",
     }
     return words.get(type(value), f"{value!r}" if value is None else type(value).__name__)
 

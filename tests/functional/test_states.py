@@ -8,15 +8,34 @@ import uuid
 
 import pytest
 
+from tests.support.loading import ROOT
 from tests.support.masterless import caller
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory):
+def memory(tmp_path_factory):
+    """Where the hub remembers its filesystem: not below /var/lib of the machine that runs the tests."""
+    return tmp_path_factory.mktemp("memory") / "classhub/filesystem.json"
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory, memory):
     """The sound class's hub."""
-    return caller("lab", "hub", tmp_path_factory.mktemp("salt"))
+    own = tmp_path_factory.mktemp("own")
+    text = (ROOT / "_modules/classhub_filesystem.py").read_text()
+    assert text.count('"/var/lib/classhub/filesystem.json"') == 1
+    (own / "_modules").mkdir()
+    moved = text.replace("/var/lib/classhub/filesystem.json", str(memory))
+    (own / "_modules/classhub_filesystem.py").write_text(moved)
+    return caller("lab", "hub", tmp_path_factory.mktemp("salt"), own_modules=own)
+
+
+@pytest.fixture
+def new(memory):
+    """The hub has seen no filesystem before."""
+    memory.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="module")
@@ -74,15 +93,16 @@ def test_every_module_of_the_tree_loads(hub):
     """A module that fails to load is silently absent in Salt."""
     modules = hub.cmd("sys.list_modules", "classhub*")
     states = hub.cmd("sys.list_state_modules", "classhub*")
-    nouns = {"classhub_engine", "classhub_filesystem", "classhub_image", "classhub_roster"}
-    assert nouns | {"classhub", "classhub_swarm"} <= set(modules)
+    nouns = {"classhub_filesystem", "classhub_image", "classhub_roster", "classhub_service"}
+    assert nouns | {"classhub", "classhub_engine", "classhub_swarm"} <= set(modules)
     assert nouns | {"classhub_mine", "classhub_secrets", "classhub_swarm"} <= set(states)
 
 
 # -- filesystem -------------------------------------------------------------------------------------------------------
 
 
-def test_marking_is_predicted_done_and_then_left_alone(hub, tmp_path):
+@pytest.mark.usefixtures("new")
+def test_marking_is_predicted_done_and_then_left_alone(hub, memory, tmp_path):
     root = str(tmp_path)
     predicted = single(hub, "classhub_filesystem.marked", name=root, test=True)
     assert (predicted["result"], predicted["changes"]) == (None, {root: "marked"})
@@ -92,11 +112,24 @@ def test_marking_is_predicted_done_and_then_left_alone(hub, tmp_path):
     assert (done["result"], done["changes"]) == (True, {root: "marked"})
     written = (tmp_path / ".classhub/filesystem.json").read_text()
     assert uuid.UUID(json.loads(written)["id"])
+    assert memory.read_text() == written
 
     for test in (False, True):
         again = single(hub, "classhub_filesystem.marked", name=root, test=test)
         assert (again["result"], again["changes"]) == (True, {})
     assert (tmp_path / ".classhub/filesystem.json").read_text() == written
+
+
+@pytest.mark.usefixtures("new")
+def test_empty_disk_in_the_place_of_a_marked_one_is_refused(hub, tmp_path):
+    marked, empty = tmp_path / "marked", tmp_path / "empty"
+    marked.mkdir()
+    empty.mkdir()
+    assert single(hub, "classhub_filesystem.marked", name=str(marked))["result"] is True
+    refused = single(hub, "classhub_filesystem.marked", name=str(empty))
+    assert (refused["result"], refused["changes"]) == (False, {})
+    assert f"{empty} is not the class's filesystem any more" in refused["comment"]
+    assert list(empty.iterdir()) == []
 
 
 @pytest.mark.parametrize("test", [False, True])
@@ -106,6 +139,7 @@ def test_nothing_is_marked_where_nothing_is_mounted(hub, tmp_path, test):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("new")
 def test_node_tells_the_classs_filesystem_from_an_empty_directory(hub, tmp_path):
     marked, empty = tmp_path / "marked", tmp_path / "empty"
     marked.mkdir()

@@ -144,3 +144,4 @@ def faulty(running):
     path.write_text("classhub: {server: {memory: 1 GBB}, domain: nope}\n", encoding="utf-8")
     yield running
     path.unlink()
+    running.ask_all("saltutil.refresh_pillar", wait=True)

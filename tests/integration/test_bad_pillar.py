@@ -28,3 +28,13 @@ def test_deployment_stops_at_the_faults(faulty):
     """The operator is told as well, not only each host's job."""
     (state,) = faulty.ask("hub", "state.apply", "check").values()
     assert state["result"] is False
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_operator_is_told_all_faults_and_nothing_is_deployed(faulty, test):
+    """Though the minions have seen nothing but sound settings until now."""
+    ret = faulty.master.salt_run_cli(timeout=120).run("classhub.deploy", test=test)
+    assert ret.returncode != 0
+    told = (ret.stdout + ret.stderr).replace("\\n", "\n")
+    assert "Nothing was changed: hub: this class's settings have faults:" in told, told
+    assert not [fault for fault in FAULTS if fault not in told], told

@@ -52,6 +52,6 @@ def test_hub_without_docker_gives_one_clear_error(with_modules, function):
     assert ret.returncode != 0
     # Salt puts a traceback before every error of a runner; what it ends with is for the operator
     told = (ret.stdout + ret.stderr).replace("\\n", "\n").strip().strip('"').rstrip()
-    sentence = "hub: ERROR: docker is not installed on this host; apply the state `engine`"
+    sentence = "hub: docker is not installed on this host; apply the state `engine`"
     assert told.endswith(sentence), told
     assert told.count("docker is not installed") == 1, told

@@ -90,7 +90,9 @@ def cannot_read(kernel: Kernel, other: Student) -> None:
         "print(tried(os.stat, home), tried(os.listdir, home), tried(open, home + '/hello.txt'))"
     )
     lab.on("hub", "test", "-s", f"/home/{other.name}/hello.txt")  # there is something to read
-    assert "done" not in kernel.run(code).text
+    out = kernel.run(code)
+    assert not out.error, out.error
+    assert out.text.strip() == "FileNotFoundError FileNotFoundError FileNotFoundError"
 
 
 def nbgrader(student: Student) -> None:

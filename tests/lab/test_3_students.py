@@ -28,6 +28,22 @@ def test_who_is_not_on_the_roster_gets_no_server(site, name):
     assert name not in lab.servers()
 
 
+def test_a_students_key_opens_no_shell_on_the_hub(site):
+    """A notebook can write ~/.ssh/authorized_keys, and the home is the hub's."""
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKeyOfNobodyAtAllForATestOfTheLabOnly ada"
+    ssh = "/home/ada/.ssh"
+    lab.on("hub", "install", "-d", "-o", "ada", "-g", "ada", "-m", "0700", ssh)
+    try:
+        lab.shell("hub", f"echo '{key}' >{ssh}/authorized_keys && chown ada: {ssh}/authorized_keys")
+        assert lab.on("hub", "getent", "passwd", "ada").endswith(":/usr/sbin/nologin")
+        with pytest.raises(lab.CommandFailed, match="not available"):
+            lab.on("hub", "su", "--login", "ada", "--command", "id")
+        refused = lab.on("hub", "cat", "/etc/ssh/sshd_config.d/classhub.conf").splitlines()
+        assert "DenyGroups graders instructors students" in refused
+    finally:
+        lab.on("hub", "rm", "-r", ssh)
+
+
 def test_a_stopped_server_leaves_nothing(quiet, student):
     ada = student("ada")
     node = journey.start(ada)

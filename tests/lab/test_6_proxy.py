@@ -115,19 +115,27 @@ def test_large_uploads_are_refused(site):
     assert answer.status == 413
 
 
-def test_a_page_explains_an_outage(site):
-    units = ("jupyterhub", "jupyterhub-proxy")
+@pytest.mark.parametrize("path", ["/", "/hub/login"])
+@pytest.mark.parametrize(
+    "units",
+    [("jupyterhub", "jupyterhub-proxy"), ("jupyterhub",)],
+    ids=["hub and its proxy", "hub alone"],
+)
+def test_a_page_explains_an_outage(site, units, path):
     lab.on("hub", "systemctl", "stop", *units)
     try:
+        proxy = lab.on("hub", "systemctl", "is-active", "jupyterhub-proxy", check=False)
         with site.session() as session:
-            answer = session.get(f"{site.url}/hub/login", timeout=60)
+            answer = session.get(f"{site.url}{path}", timeout=60, allow_redirects=False)
     finally:
         lab.on("hub", "systemctl", "start", *reversed(units))
         lab.wait_for_hub(site)
-    assert answer.status_code in (502, 503)
+    assert (proxy == "active") == ("jupyterhub-proxy" not in units)
+    assert answer.status_code == 503
     assert answer.headers["Content-Type"].startswith("text/html")
-    assert "<center>nginx" not in answer.text, "nginx's own error page"
-    assert len(answer.text) > 300
+    assert answer.headers["Retry-After"] == "15"
+    page = lab.on("proxy", "cat", "/etc/classhub/nginx/outage.html")
+    assert answer.content.decode().strip() == page, "another page than the class's own"
 
 
 def test_a_given_certificate_is_shown_and_its_key_stays_on_the_proxy(site):

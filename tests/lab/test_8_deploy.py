@@ -31,6 +31,32 @@ def test_a_deploy_with_a_silent_host_changes_nothing(site):
         lab.wait_for_minions()
 
 
+def _as_after_a_killed_run() -> None:
+    """The hub's settings are written and the hub is not restarted; the next run makes up for it, once."""
+    halfway = lab.apply("hub", "hub.config")
+    assert not lab.lines(halfway, "failed")
+    written = lab.lines(halfway, "changed")
+    assert len(written) == 1, written
+    assert "Hub settings are written" in written[0]
+    whole = lab.apply("hub")
+    assert not lab.lines(whole, "failed")
+    made_up = lab.lines(whole, "changed")
+    assert len(made_up) == 1, made_up
+    assert "Hub service is running" in made_up[0]
+    assert "jupyterhub was restarted" in made_up[0]
+    again = lab.apply("hub")
+    assert not lab.lines(again, "failed")
+    assert not lab.lines(again, "changed")
+
+
+def test_settings_of_a_run_that_was_killed_reach_the_hub(quiet):
+    try:
+        with lab.settings({"server": {"pids": 511}}):
+            _as_after_a_killed_run()
+    finally:
+        _as_after_a_killed_run()
+
+
 def _fault(kind: str, site: Site, victim: Student) -> None:
     """Do one fault, and wait until the class is itself again."""
     if kind == "hub":

@@ -41,7 +41,13 @@ def _word(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def caller(example: str, minion_id: str, scratch: Path, pillar_root: Path | None = None) -> Caller:
+def caller(
+    example: str,
+    minion_id: str,
+    scratch: Path,
+    pillar_root: Path | None = None,
+    own_modules: Path | None = None,
+) -> Caller:
     """``minion_id`` of ``pillar/example/<example>``.
 
     Args:
@@ -49,6 +55,7 @@ def caller(example: str, minion_id: str, scratch: Path, pillar_root: Path | None
         minion_id: which of its hosts to be.
         scratch: directory for Salt's own files.
         pillar_root: a pillar root that is read before the example's.
+        own_modules: a directory whose `_modules` and the like are used rather than the tree's.
     """
     roots = [str(pillar_root)] if pillar_root else []
     config = scratch / f"etc-{example}-{minion_id}"
@@ -61,7 +68,7 @@ def caller(example: str, minion_id: str, scratch: Path, pillar_root: Path | None
         "pillar_roots": {
             "base": [*roots, str(ROOT / "pillar/example" / example), str(ROOT / "pillar")]
         },
-        "module_dirs": [str(ROOT)],
+        "module_dirs": [str(path) for path in (ROOT, own_modules) if path],  # the last one wins
         "pillar_dirs": [str(ROOT / "_pillar")],
         "ext_pillar": [{"classhub": {}}],
         "enable_gpu_grains": False,

@@ -78,6 +78,42 @@ def test_a_node_mounts_the_hubs_homes(as_minion):
     assert {"hard", "nosuid", "nodev", "_netdev"} <= set(mount["opts"])
 
 
+def pem(text):
+    return f"-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----"
+
+
+def trusted(chunks):
+    """{file: content} of the authorities that the host is made to trust."""
+    return {
+        chunk["name"]: chunk["contents"]
+        for chunk in chunks
+        if chunk["__sls__"] == "common.trust" and "contents" in chunk
+    }
+
+
+def test_each_authority_of_the_site_is_a_file_of_its_own(tmp_path):
+    root = tmp_path / "pillar"
+    root.mkdir()
+    bundle = f"# the campus\n{pem('b25l')}\n\n  # its proxy\n{pem('dHdv')}\n# the end\n"
+    settings = {"classhub": {"site": {"ca_bundle": bundle}}}
+    (root / "machine.sls").write_text(yaml.safe_dump(settings))
+    chunks = caller("lab", "node1", tmp_path, root).cmd("state.show_lowstate")
+    assert all(isinstance(chunk, dict) for chunk in chunks), "\n".join(map(str, chunks))
+    folder = "/usr/local/share/ca-certificates/classhub"
+    assert trusted(chunks) == {
+        f"{folder}/site-1.crt": pem("b25l"),
+        f"{folder}/site-2.crt": pem("dHdv"),
+    }
+    (clean,) = [chunk for chunk in chunks if chunk["name"] == folder]
+    assert clean["clean"] is True
+    required = [each["file"] for each in clean["require"]]
+    assert required == [f"Common trust in site authority {number}" for number in (1, 2)]
+
+
+def test_class_without_authorities_of_its_own_trusts_none(as_minion):
+    assert trusted(as_minion("lab", "node1").cmd("state.show_lowstate")) == {}
+
+
 def test_a_faulty_class_gets_the_report_alone(tmp_path):
     root = tmp_path / "pillar"
     root.mkdir()

@@ -149,6 +149,71 @@ def test_refusals_in_words(spawner, swarm, change, message):
     assert swarm.tasks == {} or "pending" in error.log_message  # the hub stops a pending one
 
 
+def lacking(swarm, *nodes):
+    """Nodes without the image, among n1, n2 and n3; tasks go to the first node that the constraints allow."""
+    for number, node in enumerate(("n1", "n2", "n3")):
+        swarm.nodes[node] = {"Status": {"State": "ready", "Addr": f"10.0.0.{7 + number}"}}
+    asked = []
+
+    def place(task):
+        (service,) = swarm.services.values()
+        constraints = service["spec"]["task_template"]["Placement"]["Constraints"]
+        asked.append(constraints)
+        fit = [node for node in swarm.nodes if f"node.id!={node}" not in constraints]
+        if not fit:
+            unsatisfied = "no suitable node (scheduling constraints not satisfied on 3 nodes)"
+            task |= {"NodeID": "", "Status": {"State": "pending", "Err": unsatisfied}}
+        elif fit[0] in nodes:
+            error = {"State": "rejected", "Err": "No such image: sha256:abc"}
+            task |= {"NodeID": fit[0], "Status": error}
+        else:
+            task["NodeID"] = fit[0]
+
+    swarm.on_create = place
+    return asked
+
+
+def test_node_without_the_image_is_passed_over(spawner, swarm):
+    spawner.constraints = ["node.labels.classhub==true"]
+    asked = lacking(swarm, "n1", "n2")
+    assert asyncio.run(spawner.start()) == ("10.0.0.9", 32768)
+    first = "node.labels.classhub==true"
+    assert asked == [[first], [first, "node.id!=n1"], [first, "node.id!=n1", "node.id!=n2"]]
+    assert list(swarm.services) == [spawner.object_id]
+
+
+def test_node_that_was_passed_over_is_tried_again_at_the_next_start(spawner, swarm):
+    asked = lacking(swarm, "n1")
+    assert asyncio.run(spawner.start()) == ("10.0.0.8", 32768)
+    asyncio.run(spawner.stop())
+    asked.clear()
+    lacking(swarm)
+    assert asyncio.run(spawner.start()) == ("10.0.0.7", 32768)
+
+
+def test_image_on_no_node(spawner, swarm):
+    """Not "no node can take your server": the staff would look for nodes, not for the image."""
+    asked = lacking(swarm, "n1", "n2", "n3")
+    error = refused(spawner)
+    assert (error.message, error.reason) == (tasks.NO_IMAGE, "no-image")
+    assert [len(constraints) for constraints in asked] == [0, 1, 2, 3]
+
+
+def test_full_nodes_beside_one_without_the_image(spawner, swarm):
+    def place(task):
+        (service,) = swarm.services.values()
+        if service["spec"]["task_template"]["Placement"]["Constraints"]:
+            error = (
+                "no suitable node (insufficient resources on 1 node; scheduling constraints ...)"
+            )
+            task |= {"NodeID": "", "Status": {"State": "pending", "Err": error}}
+        else:
+            task["Status"] = {"State": "rejected", "Err": "No such image: sha256:abc"}
+
+    swarm.on_create = place
+    assert refused(spawner).message == tasks.FULL
+
+
 def test_exit_while_starting_keeps_the_last_words(spawner, swarm, caplog):
     def change(task):
         task["Status"] |= {"State": "failed", "Err": "task: non-zero exit (3)"}

@@ -1,7 +1,5 @@
 """classhub_engine functions: one way to docker, whose errors are sentences."""
 
-import os
-
 import pytest
 from salt.exceptions import CommandExecutionError
 
@@ -67,19 +65,3 @@ def test_servers_are_sorted(module, answer, run):
 
 def test_host_without_servers(module):
     assert module.servers() == []
-
-
-# Each: (what systemd says, whether settings written at 1700000100.5 are newer)
-STARTS = [("@1700000000", True), ("@1700000100", False), ("@1700000200", False), ("", True)]
-
-
-@pytest.mark.parametrize(("started", "newer"), STARTS)
-def test_needs_restart(module, monkeypatch, tmp_path, started, newer):
-    settings = tmp_path / "daemon.json"
-    settings.write_text("{}")
-    os.utime(settings, (1700000100.5, 1700000100.5))
-    argv = []
-    salt = {"cmd.run_stdout": lambda words, python_shell: argv.extend(words) or started}
-    monkeypatch.setattr(module, "__salt__", salt)
-    assert module.needs_restart("docker", str(settings)) is newer
-    assert argv[:3] == ["systemctl", "show", "docker"]

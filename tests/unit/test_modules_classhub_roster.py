@@ -35,7 +35,10 @@ class Host:
         return (what, name) not in self.refuses
 
     def user_info(self, name):
-        return {"fullname": self.users[name].pw_gecos} if name in self.users else {}
+        if name not in self.users:
+            return {}
+        user = self.users[name]
+        return {"fullname": user.pw_gecos, "shell": user.pw_shell}
 
     def user_add(self, name, uid, gid, home, createhome, shell, fullname):
         assert createhome is False, "the home is made by the module, of mode 0700 from the start"
@@ -52,8 +55,21 @@ class Host:
     def chfullname(self, name, fullname):
         done = self._does("user.chfullname", name)
         if done:
-            self.has(name, self.users[name].pw_uid, fullname)
+            self.users[name] = self._but(name, pw_gecos=fullname)
         return done
+
+    def chshell(self, name, shell):
+        done = self._does("user.chshell", name)
+        if done:
+            self.users[name] = self._but(name, pw_shell=shell)
+        return done
+
+    def _but(self, name, **changes):
+        user = self.users[name]
+        fields = [field for field in dir(user) if field.startswith("pw_")]
+        whole = {field: getattr(user, field) for field in fields} | changes
+        order = ("name", "passwd", "uid", "gid", "gecos", "dir", "shell")
+        return pwd.struct_passwd([whole[f"pw_{field}"] for field in order])
 
     def group_info(self, name):
         return {"name": name} if name in self.groups else {}
@@ -81,6 +97,7 @@ class Host:
             "user.info": self.user_info,
             "user.add": self.user_add,
             "user.chfullname": self.chfullname,
+            "user.chshell": self.chshell,
             "group.info": self.group_info,
             "group.add": self.group_add,
             "group.adduser": self.adduser,
@@ -139,7 +156,7 @@ def test_everybody_gets_an_account_and_a_second_plan_is_empty(module, host, home
     ) | {"prof": "done: account, group instructors, home, name files"}
     assert module.ledger() == {"ada": 20000, "bob": 20001, "prof": 20002}
     ada = host.users["ada"]
-    assert (ada.pw_uid, ada.pw_gid, ada.pw_shell) == (20000, 20000, "/bin/bash")
+    assert (ada.pw_uid, ada.pw_gid, ada.pw_shell) == (20000, 20000, "/usr/sbin/nologin")
     assert ada.pw_dir == str(homes / "ada")
     assert host.groups["students"][1] == ["ada", "bob"]
     assert module.plan() == {"ledger": module.ledger(), "people": {}, "faults": []}
@@ -225,9 +242,10 @@ def test_account_of_the_host_is_adopted_when_the_roster_gives_its_uid(module, ho
     host.groups["ada"] = (3000, [])
     people[0]["uid"] = 3000
     assert module.plan()["faults"] == []
-    assert module.apply()["ada"] == "done: group students, home, name files"
+    assert module.apply()["ada"] == "done: shell, group students, home, name files"
     assert ("user.add", "ada") not in host.calls
     assert module.ledger()["ada"] == 3000
+    assert host.users["ada"].pw_shell == "/usr/sbin/nologin"
 
 
 def test_uid_of_another_account_is_a_fault(module, host, people):
@@ -308,6 +326,24 @@ def test_new_name_that_the_system_refuses(module, host, people):
     people[0]["name"] = "Ada Lind"
     host.refuses.add(("user.chfullname", "ada"))
     assert module.apply()["ada"].startswith("failed: the name of ada could not be changed")
+
+
+def test_shell_of_an_account_that_is_there_already_is_taken_away(module, host):
+    """A student could put a key into the home by a notebook, and sign in to the hub itself."""
+    module.apply()
+    host.users["ada"] = host._but("ada", pw_shell="/bin/bash")
+    assert module.plan()["people"] == {"ada": ["shell"]}
+    assert module.apply() == {"ada": "done: shell"}
+    ada = host.users["ada"]
+    assert (ada.pw_shell, ada.pw_uid, ada.pw_gecos) == ("/usr/sbin/nologin", 20000, "Ada")
+    assert module.plan()["people"] == {}
+
+
+def test_shell_that_the_system_keeps(module, host):
+    module.apply()
+    host.users["ada"] = host._but("ada", pw_shell="/bin/bash")
+    host.refuses.add(("user.chshell", "ada"))
+    assert module.apply()["ada"].startswith("failed: the shell of ada could not be changed")
 
 
 def test_new_role_leaves_the_old_group(module, host, people):

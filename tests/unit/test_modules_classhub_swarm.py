@@ -1,8 +1,10 @@
 """classhub_swarm functions: what docker is asked, and how its answers are read."""
 
+import hashlib
 import json
 
 import pytest
+from docker.errors import DockerException
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from tests.support.loading import load
@@ -46,8 +48,45 @@ def info():
 
 
 @pytest.fixture
-def module(asked, members, info, monkeypatch):
+def certificate(tmp_path):
+    """The swarm's certificate authority on this host."""
+    path = tmp_path / "swarm-root-ca.crt"
+    path.write_bytes(b"the authority")
+    return path
+
+
+class Engine:
+    """A stand-in for docker's SDK, at the engine's socket."""
+
+    def __init__(self, asked):
+        self.asked, self.fault, self.absent, self.closed = asked, None, None, 0
+        self.swarm = self
+
+    def from_env(self):
+        if self.absent:
+            raise self.absent
+        return self
+
+    def join(self, remote_addrs, join_token, **kwargs):
+        if self.fault:
+            raise self.fault
+        self.asked.append(("by the socket", remote_addrs, join_token, kwargs))
+        return True
+
+    def close(self):
+        self.closed += 1
+
+
+@pytest.fixture
+def engine(asked):
+    return Engine(asked)
+
+
+@pytest.fixture
+def module(asked, members, info, engine, certificate, monkeypatch):
     module = load("modules", "classhub_swarm")
+    monkeypatch.setattr(module, "docker", engine)
+    monkeypatch.setattr(module, "_AUTHORITY", certificate)
 
     def docker(*args):
         asked.append(args)
@@ -80,24 +119,59 @@ def test_status_outside_a_swarm(module, info):
     assert module.status() == {"state": "inactive", "manager": False, "address": "", "managers": []}
 
 
-def test_init_join_and_remove(module, asked):
+def test_init_leave_and_remove(module, asked):
     module.init("192.0.2.11", "10.213.0.0/16")
-    module.join("192.0.2.21", "192.0.2.11:2377", TOKEN)
+    module.leave()
     module.remove("m2")
-    advertised = ("swarm", "join", "--advertise-addr", "192.0.2.21")
     assert asked == [
         (
             *("swarm", "init", "--advertise-addr", "192.0.2.11"),
             *("--default-addr-pool", "10.213.0.0/16"),
         ),
-        (*advertised, "--token", TOKEN, "192.0.2.11:2377"),
+        ("swarm", "leave"),
         ("node", "rm", "m2"),
     ]
 
 
-def test_join_token_is_for_workers(module, asked):
-    assert module.join_token() == {"address": "192.0.2.11:2377", "token": TOKEN}
+def test_join_keeps_the_token_out_of_every_command(module, asked, engine):
+    """The arguments of a command are for all users of the host to read."""
+    module.join("192.0.2.21", "192.0.2.11:2377", TOKEN)
+    options = {"advertise_addr": "192.0.2.21"}
+    assert asked == [("by the socket", ["192.0.2.11:2377"], TOKEN, options)]
+    assert engine.closed == 1
+
+
+@pytest.mark.parametrize(("where", "closed"), [("absent", 0), ("fault", 1)])
+def test_join_that_the_engine_refuses(module, engine, where, closed):
+    setattr(engine, where, DockerException("Timeout was reached before node joined"))
+    sentence = "^docker swarm join: Timeout was reached before node joined$"
+    with pytest.raises(CommandExecutionError, match=sentence) as caught:
+        module.join("192.0.2.21", "192.0.2.11:2377", TOKEN)
+    assert TOKEN not in str(caught.value)
+    assert engine.closed == closed
+
+
+def test_join_token_is_for_workers_and_names_the_swarm(module, asked):
+    assert module.join_token() == {
+        "address": "192.0.2.11:2377",
+        "token": TOKEN,
+        "authority": hashlib.sha256(b"the authority").hexdigest(),
+    }
     assert asked[0] == ("swarm", "join-token", "--quiet", "worker")
+
+
+def test_authority_tells_two_swarms_apart(module, certificate):
+    before = module.authority()
+    assert module.authority() == before
+    certificate.write_bytes(b"another authority")
+    assert module.authority() != before
+
+
+def test_host_in_no_swarm_has_no_authority(module, certificate):
+    certificate.unlink()
+    for function in (module.authority, module.join_token):
+        with pytest.raises(CommandExecutionError, match="^this host is in no swarm: "):
+            function()
 
 
 def test_nodes(module, members):

@@ -1,11 +1,19 @@
 """nginx takes the settings that the proxy's template renders, and they say what they should."""
 
+import contextlib
+import http.server
+import os
 import shutil
+import socket
+import ssl
 import subprocess
+import threading
 from pathlib import Path
 
 import jinja2
 import pytest
+
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "salt/proxy/files/nginx.conf.jinja"
@@ -20,6 +28,7 @@ def render(**changes) -> str:
         domain="class.example.edu",
         hub_address="192.0.2.11",
         hub_port=8000,
+        api_port=8081,
         proxy=SETTINGS | changes,
     )
 
@@ -91,6 +100,139 @@ def test_hub_keeps_its_own_error_pages():
     assert "proxy_intercept_errors on" not in render()
 
 
+def block(head: str, text: str = "") -> str:
+    """What is in the braces after ``head``, which is there once."""
+    text = text or render()
+    assert text.count(f"{head} {{") == 1, head
+    depth, rest = 1, text.split(f"{head} {{", 1)[1]
+    for end, character in enumerate(rest):
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        if not depth:
+            return rest[:end]
+    raise AssertionError(f"{head} has no end")
+
+
+@pytest.mark.parametrize(
+    ("location", "upstream"),
+    [("location /", "servers"), ("location = /", "hub"), ("location /hub/", "hub")],
+)
+def test_hubs_own_pages_do_not_need_its_proxy(location, upstream):
+    address = {"servers": "192.0.2.11:8000", "hub": "192.0.2.11:8081"}[upstream]
+    assert f"proxy_pass http://{upstream};" in block(location)
+    assert f"server {address};" in block(f"upstream {upstream}")
+
+
+def test_tries_to_sign_in_are_limited_where_one_signs_in():
+    assert "limit_req zone=sign_in burst=300 nodelay;" in block("location /hub/")
+
+
+def test_every_location_explains_an_outage_and_names_the_client():
+    """nginx inherits both lists whole or not at all: a location with one of its own would lose the rest."""
+    text = render()
+    assert text.count("error_page 502 503 504 =503 /outage.html;") == 1
+    for location in ("location /", "location = /", "location /hub/"):
+        assert "error_page" not in block(location)
+        assert "proxy_set_header" not in block(location)
+    outage = block("location = /outage.html")
+    assert "internal;" in outage
+    assert "Retry-After 15" in outage
+
+
 def test_hsts_can_be_switched_off():
     assert render().count("Strict-Transport-Security") == 2
     assert "Strict-Transport-Security" not in render(hsts=0)
+
+
+# -- a real nginx -----------------------------------------------------------------------------------------------------
+
+
+class Upstream(http.server.BaseHTTPRequestHandler):
+    """Stands for the hub or its proxy: says which one it is."""
+
+    def do_GET(self):
+        text = self.server.says.encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *args):
+        pass
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.fixture
+def running(certificate, tmp_path):
+    """``running(*ups)`` -> what nginx answers to a path, while those of "hub" and "servers" run."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*ups):
+            ports = {name: free_port() for name in ("hub", "servers", "https")}
+            for name in ups:
+                server = http.server.ThreadingHTTPServer(("127.0.0.1", ports[name]), Upstream)
+                server.says = name
+                stack.callback(server.server_close)
+                stack.callback(server.shutdown)
+                threading.Thread(target=server.serve_forever, daemon=True).start()
+            text = render()
+            shutil.copy(ROOT / "salt/proxy/files/outage.html", tmp_path)
+            for old, new in {
+                "/etc/classhub/tls": str(certificate),
+                "/etc/classhub;": f"{tmp_path};",
+                "pid /run/nginx.pid": f"daemon off; pid {tmp_path}/nginx.pid",
+                "user www-data": "user root",
+                "listen 80": f"listen 127.0.0.1:{free_port()}",
+                "listen 443": f"listen 127.0.0.1:{ports['https']}",
+                "192.0.2.11:8000": f"127.0.0.1:{ports['servers']}",
+                "192.0.2.11:8081": f"127.0.0.1:{ports['hub']}",
+            }.items():
+                assert old in text, old
+                text = text.replace(old, new)
+            path = tmp_path / "nginx.conf"
+            path.write_text(text, encoding="utf-8")
+            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            nginx = subprocess.Popen(["nginx", "-c", path], **quiet)
+            stack.callback(nginx.wait, 10)
+            stack.callback(nginx.terminate)
+            return lambda wanted: ask(ports["https"], wanted)
+
+        yield start
+
+
+def ask(port: int, path: str) -> tuple[int, str]:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+    def connected():
+        plain = socket.create_connection(("127.0.0.1", port), timeout=10)
+        return context.wrap_socket(plain, server_hostname="class.example.edu")
+
+    with wait_until("nginx listens", connected, 10, 0.05, (OSError,)) as secure:
+        request = f"GET {path} HTTP/1.0\r\nHost: class.example.edu\r\n\r\n"
+        secure.sendall(request.encode())
+        head, _, body = b"".join(iter(lambda: secure.recv(65536), b"")).partition(b"\r\n\r\n")
+    return int(head.split()[1]), body.decode()
+
+
+OUTAGE = (503, (ROOT / "salt/proxy/files/outage.html").read_text(encoding="utf-8"))
+# what runs -> who answers to the hub's pages, and who to a server's
+WHO = [
+    (("hub", "servers"), (200, "hub"), (200, "servers")),
+    (("servers",), OUTAGE, (200, "servers")),
+    (("hub",), (200, "hub"), OUTAGE),
+    ((), OUTAGE, OUTAGE),
+]
+
+
+@pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
+@pytest.mark.skipif(os.geteuid() != 0, reason="nginx has its directories for root")
+@pytest.mark.parametrize(("ups", "hub", "servers"), WHO)
+def test_outage_of_the_hub_or_of_its_proxy_is_explained(running, ups, hub, servers):
+    get = running(*ups)
+    assert [get(path) for path in ("/", "/hub/login", "/hub/api")] == [hub] * 3
+    assert [get(path) for path in ("/user/ada/lab", "/services/x")] == [servers] * 2

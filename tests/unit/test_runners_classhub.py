@@ -58,6 +58,7 @@ def runner(client, orchestrated, monkeypatch):
     monkeypatch.setattr(module, "_progress", lambda started: contextlib.nullcontext())
     monkeypatch.setattr(module, "__opts__", {"conf_file": "/etc/salt/master"}, raising=False)
     monkeypatch.setattr(module, "__salt__", {"state.orchestrate": orchestrate}, raising=False)
+    client.answers["test.ping"] = {minion: answer(True) for minion in HOSTS}
     client.answers["classhub.hosts"] = {minion: answer(HOSTS) for minion in HOSTS}
     return module
 
@@ -105,25 +106,78 @@ def test_hub_that_did_not_do_it_is_an_error(runner, client, answers, sentence):
 
 # -- deploy -----------------------------------------------------------------------------------------------------------
 
-# Each: (answers to classhub.hosts, who is named)
+UP = answer(True)
+# Each: (answers to test.ping, who is named)
 SILENT = [
     ({}, "no host"),
-    ({"hub": answer(HOSTS), "node1": DEAD}, "node1"),
-    ({"hub": answer(HOSTS), "node1": False}, "node1"),
-    ({"hub": answer(HOSTS), "node1": answer("'classhub.hosts' is not available.", 254)}, "node1"),
-    ({"hub": answer(HOSTS)}, "node1"),
-    ({"hub": answer(HOSTS), "node1": answer(HOSTS), "old": DEAD}, "old"),
+    ({"hub": UP, "node1": DEAD}, "node1"),
+    ({"hub": UP, "node1": False}, "node1"),
+    ({"hub": UP, "node1": UP, "old": DEAD}, "old"),
     ({"hub": DEAD, "node1": DEAD}, "hub, node1"),
 ]
 
 
-@pytest.mark.parametrize(("answers", "named"), SILENT)
-def test_nothing_is_deployed_while_a_host_is_silent(runner, client, orchestrated, answers, named):
-    client.answers["classhub.hosts"] = answers
-    sentence = f"^Nothing was changed: {named} does not answer"
-    with pytest.raises(CommandExecutionError, match=sentence):
+def names_of(client):
+    return [function for _, function, _, _ in client.asked]
+
+
+def refused(runner, orchestrated):
+    """What the refused deployment says; that nothing was orchestrated."""
+    with pytest.raises(CommandExecutionError) as caught:
         runner.deploy()
     assert orchestrated["calls"] == []
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("answers", "named"), SILENT)
+def test_nothing_is_deployed_while_a_host_is_silent(runner, client, orchestrated, answers, named):
+    """Nor are the others told to refresh anything."""
+    client.answers["test.ping"] = answers
+    told = refused(runner, orchestrated)
+    assert told.startswith(f"Nothing was changed: {named} does not answer. Bring it up")
+    assert names_of(client) == ["test.ping"]
+
+
+# Each: (answers to classhub.hosts of those who answered the ping, who is named)
+MISSING = [
+    ({"hub": answer(HOSTS)}, "node1"),
+    ({}, "hub, node1"),
+    ({minion: answer(HOSTS | {"node2": {}}) for minion in HOSTS}, "node2"),
+]
+
+
+@pytest.mark.parametrize(("answers", "named"), MISSING)
+def test_nothing_is_deployed_without_a_host_of_the_class(
+    runner, client, orchestrated, answers, named
+):
+    """One that pillar knows and the master does not, or that fell silent meanwhile."""
+    client.answers["classhub.hosts"] = answers
+    told = refused(runner, orchestrated)
+    assert told.startswith(f"Nothing was changed: {named} does not answer. Bring it up")
+
+
+FAULTS = "this class's settings have faults:\n- classhub:domain: missing\n- classhub:hosts: none"
+UNSOUND = [
+    (answer(f"ERROR: {FAULTS}", 1), FAULTS),
+    (answer("'classhub.hosts' is not available.", 254), "'classhub.hosts' is not available."),
+    (DEAD, DEAD),
+    (False, "False"),
+]
+
+
+@pytest.mark.parametrize(("ret", "sentence"), UNSOUND)
+def test_host_says_itself_why_nothing_is_deployed(runner, client, orchestrated, ret, sentence):
+    client.answers["classhub.hosts"]["node1"] = ret
+    assert refused(runner, orchestrated) == f"Nothing was changed: node1: {sentence}"
+
+
+def test_hosts_look_at_the_present_settings_before_they_judge_them(runner, client):
+    """Else a class whose settings were mended could not be deployed, nor a faulty one be refused."""
+    runner.deploy()
+    order = ["test.ping", "saltutil.refresh_pillar", "saltutil.sync_all", "classhub.hosts"]
+    assert names_of(client) == order
+    assert {target for target, _, _, _ in client.asked} == {"*"}
+    assert client.asked[1][3]["kwarg"] == {"wait": True}
 
 
 def state(result=True, changes=None, comment="", name="State"):

@@ -11,11 +11,19 @@ def mine():
 
 
 @pytest.fixture
-def states(mine, monkeypatch):
+def pinned(tmp_path):
+    return tmp_path / "state/filesystem.json"
+
+
+@pytest.fixture
+def states(mine, pinned, monkeypatch):
     module, real = load("states", "classhub_filesystem"), load("modules", "classhub_filesystem")
+    monkeypatch.setattr(real, "PINNED", str(pinned))
     wait = load("utils", "classhub_wait")
     monkeypatch.setattr(wait.time, "sleep", lambda seconds: None)
-    salt = {f"classhub_filesystem.{name}": getattr(real, name) for name in ("marker", "mark")}
+    salt = {
+        f"classhub_filesystem.{name}": getattr(real, name) for name in ("marker", "mark", "pin")
+    }
     salt["mine.get"] = lambda target, name: mine if name == "classhub_filesystem" else {}
     monkeypatch.setattr(module, "__salt__", salt, raising=False)
     monkeypatch.setattr(module, "__opts__", {"test": False}, raising=False)
@@ -24,8 +32,15 @@ def states(mine, monkeypatch):
 
 
 @pytest.fixture
-def root(tmp_path):
-    return str(tmp_path)
+def home(tmp_path):
+    path = tmp_path / "home"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def root(home):
+    return str(home)
 
 
 def mark(states, root):
@@ -46,21 +61,23 @@ def test_marked_once(states, root):
     assert states.__salt__["classhub_filesystem.marker"](root) == before
 
 
-def test_marked_is_predicted_and_not_written(states, root, tmp_path):
+def test_marked_is_predicted_and_not_written(states, root, home, pinned):
     states.__opts__["test"] = True
     ret = states.marked(root)
     assert (ret["result"], ret["changes"]) == (None, {root: "marked"})
     assert ret["comment"] == f"{root} would be marked"
-    assert list(tmp_path.iterdir()) == []
+    assert list(home.iterdir()) == []
+    assert not pinned.exists()
 
 
 @pytest.mark.parametrize("test", [False, True])
-def test_nothing_is_marked_where_nothing_is_mounted(states, root, tmp_path, test):
+def test_nothing_is_marked_where_nothing_is_mounted(states, root, home, pinned, test):
     states.__opts__["test"] = test
     ret = states.marked(root, mounted=True)
     assert (ret["result"], ret["changes"]) == (False, {})
     assert ret["comment"].startswith(f"Nothing is mounted on {root}")
-    assert list(tmp_path.iterdir()) == []
+    assert list(home.iterdir()) == []
+    assert not pinned.exists()
 
 
 def test_mount_is_marked(states, root, monkeypatch):
@@ -68,13 +85,45 @@ def test_mount_is_marked(states, root, monkeypatch):
     assert states.marked(root, mounted=True)["changes"] == {root: "marked"}
 
 
-def test_damaged_marker_is_not_replaced(states, root, tmp_path):
+def test_damaged_marker_is_not_replaced(states, root, home):
     mark(states, root)
-    (tmp_path / ".classhub/filesystem.json").write_text("{")
+    (home / ".classhub/filesystem.json").write_text("{")
     ret = states.marked(root)
     assert (ret["result"], ret["changes"]) == (False, {})
     assert "is not a marker of the class's filesystem" in ret["comment"]
-    assert (tmp_path / ".classhub/filesystem.json").read_text() == "{"
+    assert (home / ".classhub/filesystem.json").read_text() == "{"
+
+
+def test_empty_disk_in_the_place_of_the_homes_is_an_error(states, root, home):
+    mark(states, root)
+    home.rename(home.with_name("unplugged"))
+    home.mkdir()
+    ret = states.marked(root)
+    assert (ret["result"], ret["changes"]) == (False, {})
+    assert ret["comment"].startswith(f"{root} is not the class's filesystem any more")
+    assert list(home.iterdir()) == []
+
+
+def test_marker_that_the_hub_does_not_know_is_adopted(states, root, pinned):
+    ident = mark(states, root)
+    pinned.unlink()
+    states.__opts__["test"] = True
+    assert (states.marked(root)["result"], pinned.exists()) == (None, False)
+    states.__opts__["test"] = False
+    assert states.marked(root)["changes"] == {root: "marked"}
+    assert states.__salt__["classhub_filesystem.pin"]() == ident
+    assert states.marked(root)["changes"] == {}
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_damaged_pin_is_an_error(states, root, pinned, test):
+    mark(states, root)
+    pinned.write_text("{")
+    states.__opts__["test"] = test
+    ret = states.marked(root)
+    assert (ret["result"], ret["changes"]) == (False, {})
+    assert ret["comment"].startswith(f"{pinned} cannot be read: ")
+    assert pinned.read_text() == "{"
 
 
 def test_marker_that_cannot_be_written_is_an_error(states, root, monkeypatch):

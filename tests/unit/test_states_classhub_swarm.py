@@ -7,7 +7,7 @@ from tests.support.loading import load
 
 TOKEN = "SWMTKN-1-fake-token"
 HUB, NODE = "192.0.2.11", "192.0.2.21"
-INVITATION = {"hub": {"address": f"{HUB}:2377", "token": TOKEN}}
+INVITATION = {"hub": {"address": f"{HUB}:2377", "token": TOKEN, "authority": "present"}}
 DEAD = {"id": "old1", "host": "node1"}
 
 
@@ -25,11 +25,17 @@ class Swarm:
 
     def __init__(self):
         self.status, self.dead, self.mine, self.calls, self.fault = OUTSIDE, [], {}, [], ""
+        self.authority, self.servers = "present", []
 
     def get_status(self):
         if isinstance(self.status, str):
             raise CommandExecutionError(self.status)
         return self.status
+
+    def get_authority(self):
+        if not self.authority:
+            raise CommandExecutionError("this host is in no swarm: no such file")
+        return self.authority
 
     def call(self, *args):
         if self.fault:
@@ -51,7 +57,10 @@ def states(swarm, monkeypatch):
         "classhub_swarm.forgotten": lambda: swarm.dead,
         "classhub_swarm.init": lambda *args: swarm.call("init", *args),
         "classhub_swarm.join": lambda *args: swarm.call("join", *args),
+        "classhub_swarm.leave": lambda *args: swarm.call("leave", *args),
         "classhub_swarm.remove": lambda *args: swarm.call("remove", *args),
+        "classhub_swarm.authority": swarm.get_authority,
+        "classhub_engine.servers": lambda: swarm.servers,
         "mine.get": lambda target, name: swarm.mine,
     }
     monkeypatch.setattr(module, "__salt__", salt, raising=False)
@@ -133,6 +142,11 @@ WORKER = {
     ),
     "works": (WORKS, {}, False, True, {}, "This host is a worker of hub", []),
     "works, predicted": (WORKS, {}, True, True, {}, "This host is a worker of hub", []),
+    "works, invited": (WORKS, INVITATION, False, True, {}, "This host is a worker of hub", []),
+    "in another swarm, invited": (
+        *(status("active", False, NODE, ["192.0.2.99:2377"]), INVITATION, False, False, {}),
+        *("This host is in another swarm (192.0.2.99:2377); take it out first", []),
+    ),
     "in another swarm": (
         *(status("active", False, NODE, ["192.0.2.99:2377"]), {}, False, False, {}),
         *("This host is in another swarm (192.0.2.99:2377); take it out first", []),
@@ -181,3 +195,63 @@ def test_worker_says_why_the_engine_refused(states, swarm):
     swarm.mine, swarm.fault = INVITATION, "docker swarm: Timeout was reached before node joined"
     ret = worker(states, False)
     assert (ret["result"], ret["changes"], ret["comment"]) == (False, {}, swarm.fault)
+
+
+# -- a worker whose hub was set up again ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def outlived(swarm):
+    """The hub has a new swarm at its old address."""
+    swarm.status, swarm.mine, swarm.authority = WORKS, INVITATION, "former"
+    return swarm
+
+
+def test_worker_of_a_swarm_that_is_gone_leaves_it_and_joins_the_new_one(states, outlived):
+    ret = worker(states, False)
+    comment = "This host joined hub"
+    assert ret == {"name": "swarm", "result": True, "changes": {"swarm": "hub"}, "comment": comment}
+    assert outlived.calls == [("leave",), ("join", NODE, f"{HUB}:2377", TOKEN)]
+
+
+def test_leaving_is_predicted_and_not_done(states, outlived):
+    ret = worker(states, True)
+    assert (ret["result"], ret["changes"]) == (None, {"swarm": "hub"})
+    assert ret["comment"] == "This host would join hub"
+    assert outlived.calls == []
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_worker_with_orphans_stays_as_it_is(states, outlived, test):
+    """Their students have to save first."""
+    outlived.servers = ["ada", "bob"]
+    ret = worker(states, test)
+    assert (ret["result"], ret["changes"], outlived.calls) == (False, {}, [])
+    assert "servers of the old one run here (ada, bob)" in ret["comment"]
+    assert "docker swarm leave" in ret["comment"]
+
+
+def test_servers_of_the_present_swarm_are_no_orphans(states, outlived):
+    outlived.authority, outlived.servers = "present", ["ada"]
+    assert worker(states, False)["result"] is True
+    assert outlived.calls == []
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_worker_that_does_not_know_its_swarm_stays_in_it(states, outlived, test):
+    outlived.authority = ""
+    ret = worker(states, test)
+    assert (ret["result"], ret["changes"], outlived.calls) == (False, {}, [])
+    assert ret["comment"].startswith("this host is in no swarm")
+
+
+def test_worker_of_another_hub_is_not_taken_out(states, outlived):
+    outlived.status = status("active", False, NODE, ["192.0.2.99:2377"])
+    assert worker(states, False)["result"] is False
+    assert outlived.calls == []
+
+
+def test_worker_that_cannot_leave_does_not_join(states, outlived):
+    outlived.fault = "docker swarm: context deadline exceeded"
+    ret = worker(states, False)
+    assert (ret["result"], ret["changes"], ret["comment"]) == (False, {}, outlived.fault)

@@ -43,6 +43,8 @@ def test_bom_crlf_blank_lines_quotes_and_case():
         ("../ada,Ada,,student,A\n", "line 2: username '../ada'"),
         ("root:x,Ada,,student,A\n", "line 2: username 'root:x'"),
         ("9lives,Ada,,student,A\n", "line 2: username '9lives'"),
+        ("ada-,Ada,,student,A\n", "line 2: username 'ada-'"),
+        (f"{'a' * 33},Ada,,student,A\n", f"line 2: username '{'a' * 33}'"),
         ("ada,Ada,not-an-address,student,A\n", "line 2: 'not-an-address' is not an email address"),
         ("ada,Ada,,student,A,extra\n", "line 2: 6 fields, the header has 5"),
         ("ada,A:da,,student,A\n", "line 2: name has a colon"),
@@ -53,14 +55,26 @@ def test_faults_have_their_line(lines, fault):
     assert any(fault in found for found in faults), faults
 
 
-def test_duplicate_uid():
-    _, faults = roster.parse("username,role,uid\nada,student,20005\nbob,student,20005\n", ROLES)
-    assert faults == ["roster line 3: uid 20005 is on line 2 already"]
+@pytest.mark.parametrize("name", ["a", "a-b", "a--9", "a" * 32])
+def test_usernames_that_are_taken(name):
+    people, faults = roster.parse(f"username,role\n{name},student\n", ROLES)
+    assert (faults, people[0]["username"]) == ([], name)
 
 
-def test_uid_of_the_system_is_refused():
-    _, faults = roster.parse("username,role,uid\nada,student,0\n", ROLES)
-    assert "uid '0' is not a number from 2000" in faults[0]
+@pytest.mark.parametrize(
+    ("first", "second"), [("20005", "20005"), ("20000", "020000"), ("020000", "20000")]
+)
+def test_duplicate_uid(first, second):
+    text = f"username,role,uid\nada,student,{first}\nbob,student,{second}\n"
+    _, faults = roster.parse(text, ROLES)
+    assert faults == [f"roster line 3: uid {second} is on line 2 already"]
+
+
+@pytest.mark.parametrize("uid", ["0", "000", "1999", "60001", "-20000", "2e4", "²", "٢٠٠٠٠"])
+def test_uid_of_the_system_or_none_at_all_is_refused(uid):
+    people, faults = roster.parse(f"username,role,uid\nada,student,{uid}\n", ROLES)
+    assert faults == [f"roster line 2: uid {uid!r} is not a number from 2000 to 60000"]
+    assert people == []
 
 
 @pytest.mark.parametrize("text", ["", "name,email\nx,y\n"])

@@ -57,8 +57,36 @@ BAD = [
     ({"sever": {}}, "classhub:sever: unknown setting; did you mean server?"),
     ({"server": {"memry": "1G"}}, "classhub:server:memry: unknown setting; did you mean memory?"),
     ({"server": "1G"}, "classhub:server: must be a mapping, not a text"),
-    ({"server": {"pids": "many"}}, "classhub:server:pids: must be a number, not a text"),
-    ({"server": {"pids": True}}, "classhub:server:pids: must be a number, not true or false"),
+    ({"server": {"pids": "many"}}, "classhub:server:pids: must be a whole number, not a text"),
+    (
+        {"server": {"pids": True}},
+        "classhub:server:pids: must be a whole number, not true or false",
+    ),
+    ({"hub": {"port": 8000.5}}, "classhub:hub:port: must be a whole number, not a number"),
+    ({"hub": {"port": 8000.0}}, "classhub:hub:port: must be a whole number, not a number"),
+    ({"server": {"cpus": "two"}}, "classhub:server:cpus: must be a number, not a text"),
+    ({"server": {"cpus": True}}, "classhub:server:cpus: must be a number, not true or false"),
+    ({"server": {"cpus": -0.5}}, "classhub:server:cpus: -0.5 is not between 0 and 1024"),
+    ({"course": {"title": ["A"]}}, "classhub:course:title: must be a text, not a list"),
+    ({"course": {"title": True}}, "classhub:course:title: must be a text, not true or false"),
+    (
+        {"roster": {"groups": {"grader": "students"}}},
+        "classhub:roster:groups: two roles have one group",
+    ),
+    (
+        {"roster": {"groups": {"grader": "Course Staff"}}},
+        "classhub:roster:groups: 'Course Staff' of grader is not a group's name",
+    ),
+    (
+        {"roster": {"groups": {"grader": ["graders"]}}},
+        "classhub:roster:groups: ['graders'] of grader is not a group's name",
+    ),
+    ({"storage": {"nfs_options": ["hard", 5]}}, "classhub:storage:nfs_options: 5 is not a text"),
+    (
+        {"storage": {"nfs_options": [{"timeo": 600}]}},
+        "classhub:storage:nfs_options: {'timeo': 600} is not a text",
+    ),
+    ({"engine": {"package": "docker-ce"}}, "classhub:engine:package: unknown setting"),
     (
         {"hosts": {"node1": {"roles": ["nodes"]}}},
         "classhub:hosts:node1:roles: unknown role 'nodes'",
@@ -117,6 +145,59 @@ BAD = [
 @pytest.mark.parametrize(("change", "fault"), BAD, ids=[fault for _, fault in BAD])
 def test_fault_is_named_with_its_key(change, fault):
     assert any(fault in found for found in faults_of(**change)), faults_of(**change)
+
+
+TEXTS = [
+    ("course", "id", 101, "101"),
+    ("course", "title", 2026, "2026"),
+    ("course", "title", 1.5, "1.5"),
+    ("hub", "lab_password", 12345, "12345"),
+    ("engine", "log_max_size", 5000000, "5000000"),
+    ("server", "memory", 2147483648, "2147483648"),
+]
+
+
+@pytest.mark.parametrize(("section", "key", "given", "text"), TEXTS)
+def test_number_in_the_place_of_a_text_is_one(section, key, given, text):
+    """YAML makes numbers of them, and what reads the settings would stumble over those."""
+    composed, faults = settings.compose(DEFAULTS, settings.merge(SOUND, {section: {key: given}}))
+    assert faults == []
+    assert composed[section][key] == text
+    assert type(composed[section][key]) is str
+
+
+@pytest.mark.parametrize("cpus", [1.5, 2, 0, 0.25])
+def test_cpus_may_be_a_fraction_or_not(cpus):
+    composed, faults = settings.compose(DEFAULTS, settings.merge(SOUND, {"server": {"cpus": cpus}}))
+    assert faults == []
+    assert composed["server"]["cpus"] == cpus
+
+
+def test_groups_and_nfs_options_of_ones_own():
+    groups = {"student": "pupils", "grader": "ta-2026", "instructor": "staff"}
+    assert faults_of(roster={"groups": groups}, storage={"nfs_options": ["soft"]}) == []
+
+
+FAULTY_HOSTS = {
+    "node2": {"address": "300.1.1.1", "roles": ["node"]},
+    "node3": {"address": "192.0.2.23", "roles": ["noode"]},
+    "node4": {"address": "192.0.2.24"},
+    "node5": {"address": "192.0.2.25", "roles": ["node"], "rack": 7},
+    "node6": "192.0.2.26",
+    "Node_7": {"address": "192.0.2.27", "roles": ["node"]},
+}
+
+
+def test_faulty_hosts_are_told_and_dropped():
+    """What reads the hosts may then count on an address and roles."""
+    given = settings.merge(SOUND, {"hosts": FAULTY_HOSTS})
+    composed, faults = settings.compose(DEFAULTS, given)
+    assert composed["hosts"] == SOUND["hosts"]
+    for minion in FAULTY_HOSTS:
+        assert [fault for fault in faults if f"classhub:hosts:{minion}" in fault], minion
+    seen = settings.for_minion(composed, "node3")
+    assert (seen["roles"], seen["address"]) == ([], "")
+    assert seen["nodes"] == {"node1": "192.0.2.21"}
 
 
 def test_all_faults_come_at_once():

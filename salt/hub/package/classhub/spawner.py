@@ -147,14 +147,18 @@ class ClassSpawner(SwarmSpawner):
         account = self.account()
         self.image = self.current_image()
         self._without_image: list[str] = []
+        missing = None
         try:
             while True:
                 try:
                     return await self.start_on_a_node(account)
                 except ServerError as error:
+                    if missing and error.reason == "no-node":  # none is left to try
+                        raise missing from error
                     # a node that was away while the image changed: the others have it
                     if error.reason != "no-image" or error.node in self._without_image:
                         raise
+                    missing = error
                     self._without_image.append(error.node)
         except ENGINE_ERRORS as error:
             raise ServerError(tasks.NO_ENGINE, reason="engine", detail=str(error)) from error
