@@ -81,7 +81,7 @@ trust_ca_bundle() {
     local bundle="$1" authorities=/usr/local/share/ca-certificates target work
     target="${authorities}/classhub"
     [[ -r ${bundle} ]] || die "cannot read the CA bundle ${bundle}."
-    work="$(mktemp -d)"
+    work="$(mktemp -d -p /run)" # /tmp may just be emptied: a machine that boots
     awk -v dir="${work}" -v begin="-----BEGIN CERTIFICATE-----" -v end="-----END CERTIFICATE-----" '
         { sub(/\r$/, "") }
         sub(".*" begin, begin) { file = sprintf("%s/site-%d.crt", dir, ++n) }

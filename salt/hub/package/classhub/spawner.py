@@ -81,7 +81,7 @@ class ClassSpawner(SwarmSpawner):
     stop_timeout = Float(
         20, config=True, help="Seconds to wait for the container of a stopped server to be gone."
     )
-    wait_interval = Float(0.2, config=True, help="Seconds between two looks at a task.")
+    wait_interval = Float(0.1, config=True, help="Seconds between two looks at a task.")
 
     # -- names, the account and the engine
 
