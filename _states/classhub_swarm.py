@@ -116,7 +116,8 @@ def _outlived(now: dict, hub_address: str, invitation: dict | None) -> bool:
     """
     if not invitation or not any(m.split(":")[0] == hub_address for m in now["managers"]):
         return False
-    if invitation["authority"] == __salt__["classhub_swarm.authority"]():
+    # a hub that has not been applied since says nothing of its authority
+    if invitation.get("authority") in (None, __salt__["classhub_swarm.authority"]()):
         return False
     orphans = __salt__["classhub_engine.servers"]()
     if orphans:
