@@ -15,17 +15,11 @@ from lab.common import CACHE, LOGS, REPO, LabError, run, succeeds
 
 BASE_TAR = CACHE / "base.tar"
 BASE_SUITE = "bookworm"
-MIRROR = "http://deb.debian.org"
 REPOSITORY = "classhub-lab"
 # What a host needs of the checkout; a real one gets the same by scp.
 BOOTSTRAP_FILES = ["bootstrap.sh", "requirements/build.txt", "requirements/salt.txt"]
 SLIM_AWAY = ["usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info"]
 
-SOURCES = f"""\
-deb {MIRROR}/debian {BASE_SUITE} main
-deb {MIRROR}/debian {BASE_SUITE}-updates main
-deb {MIRROR}/debian-security {BASE_SUITE}-security main
-"""
 DPKG_SLIM = "".join(f"path-exclude=/{path}/*\n" for path in SLIM_AWAY)
 
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
@@ -55,7 +49,7 @@ def make_base() -> None:
         root = Path(work) / "root"
         argv = ["debootstrap", "--variant=minbase", "--include=ca-certificates"]
         argv += ["--keyring=/usr/share/keyrings/debian-archive-keyring.gpg"]
-        run([*argv, BASE_SUITE, str(root), f"{MIRROR}/debian"])
+        run([*argv, BASE_SUITE, str(root)])
         slim(root)
         part = Path(work) / "base.tar"
         run(["tar", "--numeric-owner", "--exclude=./dev/*", "-C", root, "-cf", part, "."])
@@ -67,7 +61,14 @@ def slim(root: Path) -> None:
     for path in [*SLIM_AWAY, "var/cache/apt", "var/lib/apt/lists", "var/log"]:
         shutil.rmtree(root / path, ignore_errors=True)
         (root / path).mkdir(parents=True)
-    (root / "etc/apt/sources.list").write_text(SOURCES)
+    sources = root / "etc/apt/sources.list"
+    mirror = sources.read_text().split()[1]  # as debootstrap chose it
+    lines = (
+        f"deb {mirror} {BASE_SUITE} main",
+        f"deb {mirror} {BASE_SUITE}-updates main",
+        f"deb {mirror}-security {BASE_SUITE}-security main",
+    )
+    sources.write_text("".join(f"{line}\n" for line in lines))
     (root / "etc/dpkg/dpkg.cfg.d/slim").write_text(DPKG_SLIM)
 
 
