@@ -120,7 +120,8 @@ def _everybody_answers() -> list[str]:
     """Minion ids of the class, all of which answer and know its present settings and code."""
     with salt.client.get_local_client(__opts__["conf_file"]) as client:
         ping = client.cmd("*", "test.ping", timeout=10, gather_job_timeout=10, full_return=True)
-        silent = sorted(minion for minion, answer in ping.items() if not isinstance(answer, dict))
+        # of a silent minion Salt says so in its place
+        silent = sorted(minion for minion, answer in ping.items() if not _is_here(answer))
         if silent or not ping:
             raise Refusal(_SILENT.format(hosts=", ".join(silent) or "no host"))
         # a host that was added, or code that changed, since the minions last looked
@@ -136,6 +137,10 @@ def _everybody_answers() -> list[str]:
     if missing:
         raise Refusal(_SILENT.format(hosts=", ".join(missing)))
     return sorted(answers)
+
+
+def _is_here(answer: object) -> bool:
+    return isinstance(answer, dict) and answer.get("ret") is True
 
 
 @contextlib.contextmanager

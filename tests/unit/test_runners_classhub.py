@@ -112,6 +112,7 @@ SILENT = [
     ({}, "no host"),
     ({"hub": UP, "node1": DEAD}, "node1"),
     ({"hub": UP, "node1": False}, "node1"),
+    ({"hub": UP, "node1": {"ret": "Minion did not return. [No response]"}}, "node1"),
     ({"hub": UP, "node1": UP, "old": DEAD}, "old"),
     ({"hub": DEAD, "node1": DEAD}, "hub, node1"),
 ]
