@@ -1,0 +1,46 @@
+"""The course's verbs: `python -m classhub.course <verb>`.
+
+Prints one JSON document: {"table": {username: outcome}, "summary": {...}}, or {"error": sentence}.
+Exits 0 if all went well, 1 if anybody failed, 2 if the verb was refused.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+
+from classhub.course import settings
+from classhub.course.report import Refused
+
+# Modules with verbs. Each has add_commands(subparsers), which sets `run`: (Settings, Namespace) -> Report.
+MODULES = ("exchange", "release", "sealing", "receipts", "collecting")
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(prog="classhub.course", description=__doc__)
+    result.add_argument("--config", type=Path, default=settings.FILE, help="settings, as JSON")
+    verbs = result.add_subparsers(required=True, metavar="verb")
+    for name in MODULES:
+        importlib.import_module(f"classhub.course.{name}").add_commands(verbs)
+    return result
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run one verb and print its answer; returns the exit code."""
+    arguments = parser().parse_args(words)
+    try:
+        if os.geteuid() != 0:
+            raise Refused("only root can do this")
+        os.umask(0o022)
+        report = arguments.run(settings.load(arguments.config), arguments)
+    except (Refused, OSError) as error:
+        print(json.dumps({"error": str(error)}))
+        return 2
+    print(json.dumps(report.as_dict()))
+    return 1 if report.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

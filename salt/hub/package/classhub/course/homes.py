@@ -1,0 +1,184 @@
+"""Writing into students' homes, as the student.
+
+The kernel checks each step as the student, so a trap in a home leads nowhere the student could not go anyway; and by
+directory descriptor without following links, so it leads nowhere at all. What is written appears at once and whole,
+or not at all, and never in place of something.
+"""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from threading import active_count
+
+from classhub.course import trees
+from classhub.course.report import Unfit
+from classhub.course.settings import LEAST_UID, Person
+
+PRIVATE = ".classhub"
+WORDS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota is used up",
+    errno.EROFS: "the file system is read-only",
+}
+
+
+@contextlib.contextmanager
+def acting_as(person: Person) -> Iterator[None]:
+    """Within it the process has the rights of this person alone.
+
+    Raises:
+        RuntimeError: it would not be safe. The ids belong to all threads of a process.
+    """
+    if person.uid < LEAST_UID or os.geteuid() != 0 or active_count() > 1:
+        raise RuntimeError(
+            f"cannot act as {person.username}: needs root, a class's uid, one thread"
+        )
+    groups, gid = os.getgroups(), os.getegid()
+    try:
+        os.setgroups([])
+        os.setegid(person.gid)
+        os.seteuid(person.uid)
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(gid)
+        os.setgroups(groups)
+
+
+class Home:
+    """A home, opened; within it the process acts as its owner.
+
+    with Home(person, settings.homes) as home:
+        home.write_tree(folder, "ps1")
+
+    Raises:
+        Unfit: the home or something in it is not as it must be, or has no room.
+    """
+
+    def __init__(self, person: Person, homes: Path) -> None:
+        self.person, self.path = person, homes / person.username
+
+    def __enter__(self) -> "Home":
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._in_words())
+            stack.enter_context(acting_as(self.person))
+            self.fd = stack.enter_context(self._own(self.path))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error) -> bool:
+        return bool(self._stack.__exit__(*error))
+
+    @contextlib.contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            words = WORDS.get(error.errno) or error.strerror or str(error)
+            name = f"{error.filename}: " if isinstance(error.filename, str) else ""
+            raise Unfit(words if error.errno in WORDS else f"{name}{words}") from error
+
+    @contextlib.contextmanager
+    def _own(self, name: str | Path, parent: int | None = None) -> Iterator[int]:
+        """Descriptor of a directory that the student owns."""
+        shown = f"~/{name}" if parent is not None else str(name)
+        try:
+            fd = os.open(name, trees.DIRECTORY, dir_fd=parent)
+        except (NotADirectoryError, FileNotFoundError) as error:
+            what = "missing" if error.errno == errno.ENOENT else "not a directory of its own"
+            raise Unfit(f"{shown} is {what}") from None
+        try:
+            owner = os.fstat(fd).st_uid
+            if owner != self.person.uid:
+                raise Unfit(f"{shown} belongs to uid {owner}")
+            yield fd
+        finally:
+            os.close(fd)
+
+    @contextlib.contextmanager
+    def _folder(self, *parts: str) -> Iterator[int]:
+        """Descriptor of a directory below the home, made if it is not there."""
+        with contextlib.ExitStack() as stack:
+            fd = self.fd
+            for part in parts:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, 0o700, dir_fd=fd)
+                fd = stack.enter_context(self._own(part, fd))
+            yield fd
+
+    def kind(self, name: str) -> str:
+        """What has this name in the home: "a directory", "an empty directory", ... or nothing."""
+        found = trees.kind(self.fd, name)
+        if found != "a directory":
+            return found
+        try:
+            with self._own(name, self.fd) as fd, os.scandir(fd) as entries:
+                return found if next(entries, None) else "an empty directory"
+        except PermissionError:  # closed by its owner: it is there
+            return found
+
+    def has(self, folder: trees.Folder, name: str) -> bool:
+        """Whether the home has just this tree, untouched."""
+        try:
+            with self._own(name, self.fd) as fd:
+                return trees.same(folder, fd)
+        except (OSError, Unfit):
+            return False
+
+    def stage(self, folder: trees.Folder) -> trees.Stage:
+        """Write a tree beside what the student works with; `place` puts it there once it lasts."""
+        with self._folder(PRIVATE) as private:
+            trees.tidy(private)
+            return trees.stage(folder, private)
+
+    def place(self, stage: trees.Stage, name: str, aside: str = "") -> None:
+        """Put a staged tree into the home.
+
+        Args:
+            stage: of this home
+            name: a free one, unless
+            aside: another name is given here for what has it
+        """
+        with self._folder(PRIVATE) as private:
+            try:
+                if aside:
+                    trees.move(self.fd, name, self.fd, aside)
+                trees.move(private, stage.name, self.fd, name)
+            except OSError:
+                trees.discard(private, stage.name)
+                raise
+        placed = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+        if (placed.st_dev, placed.st_ino) != (stage.device, stage.inode):
+            raise Unfit(f"~/{name} was exchanged while it was written")
+
+    def discard(self, stage: trees.Stage) -> None:
+        with self._folder(PRIVATE) as private:
+            trees.discard(private, stage.name)
+
+    def write_tree(self, folder: trees.Folder, name: str, aside: str = "") -> None:
+        """Stage a tree, make it last and put it into the home."""
+        stage = self.stage(folder)
+        trees.sync(self.fd)
+        self.place(stage, name, aside)
+        os.fsync(self.fd)
+
+    def write_file(self, folders: tuple[str, ...], name: str, data: bytes) -> None:
+        """Put a file below ~/.classhub, in place of an earlier one.
+
+        Args:
+            folders: directories below ~/.classhub, made if they are not there
+            name: of the file
+            data: its content
+        """
+        stage = trees.stage_name()
+        with self._folder(PRIVATE) as private, self._folder(PRIVATE, *folders) as parent:
+            try:
+                trees.write_file(private, stage, data, 0o644, last=True)
+                os.rename(stage, name, src_dir_fd=private, dst_dir_fd=parent)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.unlink(stage, dir_fd=private)
+                raise
+            os.fsync(parent)

@@ -1,0 +1,122 @@
+"""The course as its tools know it: where things are and who takes part, from /etc/classhub/course.json."""
+
+import dataclasses
+import json
+import re
+import zoneinfo
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from classhub.course.report import Refused
+
+FILE = Path("/etc/classhub/course.json")
+USERNAME = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
+COURSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+# nbgrader takes neither "/" nor "+"; a name that starts with a dot would hide from `nbgrader list`.
+ASSIGNMENT = re.compile(r"\w[\w .-]{0,98}\w|\w")
+LEAST_UID = 1000
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody of the roster. The account's group has the same number as the account."""
+
+    username: str
+    uid: int
+    role: str = "student"
+
+    @property
+    def gid(self) -> int:
+        return self.uid
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one course; `max_bytes` is of one assignment or submission."""
+
+    course_id: str
+    people: tuple[Person, ...]
+    course_dir: Path = Path("/srv/classhub/course")
+    exchange: Path = Path("/home/.classhub/exchange")
+    store: Path = Path("/srv/classhub/sealed")
+    homes: Path = Path("/home")
+    timezone: str = "Etc/UTC"
+    max_files: int = 10_000
+    max_bytes: int = 512 << 20
+    by_name: dict[str, Person] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_name", {person.username: person for person in self.people})
+        for fault in self.faults():
+            raise Refused(f"settings of the course: {fault}")
+
+    def faults(self) -> list[str]:
+        """What is wrong with the settings: a name here becomes part of a path, and a uid an owner."""
+        faults = [
+            f"{person.username!r} with uid {person.uid!r} is not a person of a class"
+            for person in self.people
+            if not USERNAME.fullmatch(person.username)
+            or type(person.uid) is not int
+            or person.uid < LEAST_UID
+        ]
+        if len({person.uid for person in self.people}) < len(self.people):
+            faults.append("two people have the same uid")
+        if len(self.by_name) < len(self.people):
+            faults.append("two people have the same username")
+        if not COURSE.fullmatch(self.course_id):
+            faults.append(f"course_id {self.course_id!r} is not a course id")
+        if self.timezone not in zoneinfo.available_timezones():
+            faults.append(f"timezone {self.timezone!r} is not known")
+        return faults
+
+    @property
+    def course_exchange(self) -> Path:
+        return self.exchange / self.course_id
+
+    @property
+    def students(self) -> tuple[Person, ...]:
+        return tuple(person for person in self.people if person.role == "student")
+
+    def chosen(self, names: str) -> tuple[Person, ...]:
+        """The people of a comma-separated list; all students if it is empty.
+
+        Raises:
+            Refused: somebody is not in the roster.
+        """
+        if not names:
+            return self.students
+        wanted = list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+        unknown = sorted(set(wanted) - set(self.by_name))
+        if unknown:
+            raise Refused(f"not in the roster: {', '.join(unknown)}")
+        return tuple(self.by_name[name] for name in wanted)
+
+
+def load(path: Path = FILE) -> Settings:
+    """Read the settings.
+
+    Raises:
+        Refused: the file is missing or wrong.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        people = tuple(
+            Person(entry["username"], entry["uid"], entry.get("role", "student"))
+            for entry in data.pop("people")
+        )
+        kinds = {item.name: item.type for item in dataclasses.fields(Settings)}
+        values = {key: Path(value) if kinds[key] is Path else value for key, value in data.items()}
+        return Settings(people=people, **values)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Refused(f"{path} cannot be used: {error!r}") from error
+
+
+def check_assignment(name: str) -> str:
+    """The name, if it can be an assignment's.
+
+    Raises:
+        Refused: it cannot; it becomes a directory in each home.
+    """
+    if not ASSIGNMENT.fullmatch(name):
+        raise Refused(f"{name!r} cannot be the name of an assignment")
+    return name
