@@ -36,3 +36,179 @@ def hosts() -> dict[str, dict]:
         minion: {"address": host["address"], "roles": list(host["roles"])}
         for minion, host in __pillar__["classhub"]["hosts"].items()
     }
+
+
+def assignments() -> dict:
+    """The assignments of the course, and how far each has come.
+
+    Returns:
+        name -> whether it is in ``source``, in ``release`` and in the ``exchange``.
+
+    Raises:
+        CommandExecutionError: the course's tools are not installed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub.assignments
+    """
+    return __salt__["classhub_course.call"]("assignments")["summary"]["assignments"]
+
+
+def release(
+    assignment: str,
+    force: bool = False,
+    students: str = "",
+    generate: bool = True,
+    test: bool = False,
+) -> dict:
+    """Give an assignment to the students: a copy in each home, and nbgrader's list shows it.
+
+    A student who has it keeps what is there. Who joins later, or was missed, gets it when this is said again.
+
+    Args:
+        assignment: its name.
+        force: give it anew; what students have is kept beside it, as ``ps1.before-<time>``.
+        students: these alone, such as ``ada,bob``; they are given it, the others can fetch it.
+        generate: make the release version from ``source/`` first; if not, ``release/`` is handed out as it is.
+        test: only say what would be done.
+
+    Returns:
+        ``table``: username -> ``done: ...``, ``skipped: why`` or ``failed: why``; ``summary``: what was done to the
+        exchange.
+
+    Raises:
+        CommandExecutionError: there is no such assignment or person, or nbgrader cannot make the release version.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub.release ps1
+    """
+    options = [f"--students={students}"] if students else []
+    options += ["--generate"] * generate + ["--force"] * force
+    return _course("release", assignment, options=options, test=test)
+
+
+def status(assignment: str) -> dict:
+    """Who has an assignment.
+
+    Args:
+        assignment: its name.
+
+    Returns:
+        ``table``: username -> ``done: ...``, ``skipped: why`` or ``failed: why``; ``summary``: whether it is in the
+        exchange.
+
+    Raises:
+        CommandExecutionError: there is no such assignment.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub.status ps1
+    """
+    return _course("status", assignment)
+
+
+def seal(test: bool = False) -> dict:
+    """Seal what students submitted, out of their reach; the hub does so once a minute.
+
+    Args:
+        test: only say what would be done.
+
+    Returns:
+        ``table``: username -> ``done: ...``, ``skipped: why`` or ``failed: why``; ``summary``: what was refused,
+        and what is not finished.
+
+    Raises:
+        CommandExecutionError: the exchange or the store cannot be used.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub.seal
+    """
+    return _course("seal", test=test)
+
+
+def receipt(user: str, assignment: str = "") -> dict:
+    """What one person submitted and when, compared with what is sealed.
+
+    Args:
+        user: the person.
+        assignment: this one alone.
+
+    Returns:
+        ``table``: username -> ``done: ...``, ``skipped: why`` or ``failed: why``; ``summary``: the receipts.
+
+    Raises:
+        CommandExecutionError: nobody of this name was ever in the class.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub.receipt ada ps1
+    """
+    return _course("receipt", user, *([assignment] if assignment else []))
+
+
+def verify() -> dict:
+    """Compare everything that is sealed with its ledger, byte by byte.
+
+    Returns:
+        ``table``: username -> ``done: ...``, ``skipped: why`` or ``failed: why``; ``summary``: how many seals there
+        are, and the ledger's last hash.
+
+    Raises:
+        CommandExecutionError: the course's tools are not installed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub.verify
+    """
+    return _course("verify")
+
+
+def collect(assignment: str, due: str = "", cutoff: str = "", test: bool = False) -> dict:
+    """Bring each person's newest submission that counts to the course's ``submitted/``, for nbgrader to grade.
+
+    Args:
+        assignment: its name.
+        due: later ones are late: ISO 8601 such as 2030-01-31T23:59, in the course's time zone.
+        cutoff: later ones do not count.
+        test: only say what would be done.
+
+    Returns:
+        ``table``: username -> ``done: ...``, ``skipped: why`` or ``failed: why``; ``summary``: who is late and who
+        is missing.
+
+    Raises:
+        CommandExecutionError: there is no such assignment, or a time is none.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub.collect ps1 due=2030-01-31T23:59
+    """
+    options = [f"--due={due}"] if due else []
+    options += [f"--cutoff={cutoff}"] if cutoff else []
+    return _course("collect", assignment, options=options, test=test)
+
+
+def _course(verb: str, *arguments: str, options: list[str] = (), test: bool = False) -> dict:
+    """The report of a verb; that somebody failed makes the exit code, too."""
+    report = __salt__["classhub_course.call"](
+        verb, list(arguments), [*options, *(["--test"] if test else [])]
+    )
+    if report["summary"]["failed"]:
+        __context__["retcode"] = 1
+    return report

@@ -11,6 +11,9 @@ import salt.utils.event
 from salt.exceptions import CommandExecutionError, NotImplemented
 
 _HUB = "classhub:roles:hub"
+_PATIENCE = (
+    60  # seconds for a busy hub to say that a job still runs; the job itself may take longer
+)
 _SILENT = (
     "Nothing was changed: {hosts} does not answer. Bring it up and accept its key, or take it out of pillar and delete "
     "its key (salt-key -d)"
@@ -99,10 +102,192 @@ def resume(node: str, test: bool = False) -> str:
     return _on_hub("classhub_swarm.availability", node, "active", test=test)
 
 
+def assignments() -> dict:
+    """The assignments of the course, and how far each has come.
+
+    Returns:
+        name -> whether it is in ``source``, in ``release`` and in the ``exchange``.
+
+    Raises:
+        Refusal: the course's tools are not installed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.assignments
+    """
+    return _course("assignments")
+
+
+def release(
+    assignment: str,
+    force: bool = False,
+    students: str = "",
+    generate: bool = True,
+    test: bool = False,
+) -> dict:
+    """Give an assignment to the students: a copy in each home, and nbgrader's list shows it.
+
+    A student who has it keeps what is there. Who joins later, or was missed, gets it when this is said again.
+
+    Args:
+        assignment: its name.
+        force: give it anew; what students have is kept beside it, as ``ps1.before-<time>``.
+        students: these alone, such as ``ada,bob``; they are given it, the others can fetch it.
+        generate: make the release version from ``source/`` first; if not, ``release/`` is handed out as it is.
+        test: only say what would be done.
+
+    Returns:
+        ``table``: username -> ``done: ...``, ``skipped: why`` or ``failed: why``; ``summary``: what was done to the
+        exchange.
+
+    Raises:
+        Refusal: there is no such assignment or person, or nbgrader cannot make the release version.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.release ps1
+    """
+    return _course(
+        "release", assignment, force=force, students=students, generate=generate, test=test
+    )
+
+
+def status(assignment: str) -> dict:
+    """Who has an assignment.
+
+    Args:
+        assignment: its name.
+
+    Returns:
+        ``table``: username -> ``done: ...``, ``skipped: why`` or ``failed: why``; ``summary``: whether it is in the
+        exchange.
+
+    Raises:
+        Refusal: there is no such assignment.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.status ps1
+    """
+    return _course("status", assignment)
+
+
+def seal(test: bool = False) -> dict:
+    """Seal what students submitted, out of their reach; the hub does so once a minute.
+
+    Args:
+        test: only say what would be done.
+
+    Returns:
+        ``table``: username -> ``done: ...``, ``skipped: why`` or ``failed: why``; ``summary``: what was refused,
+        and what is not finished.
+
+    Raises:
+        Refusal: the exchange or the store cannot be used.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.seal
+    """
+    return _course("seal", test=test)
+
+
+def receipt(user: str, assignment: str = "") -> dict:
+    """What one person submitted and when, compared with what is sealed.
+
+    Args:
+        user: the person.
+        assignment: this one alone.
+
+    Returns:
+        ``table``: username -> ``done: ...``, ``skipped: why`` or ``failed: why``; ``summary``: the receipts.
+
+    Raises:
+        Refusal: nobody of this name was ever in the class.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.receipt ada ps1
+    """
+    return _course("receipt", user, assignment)
+
+
+def verify() -> dict:
+    """Compare everything that is sealed with its ledger, byte by byte.
+
+    Returns:
+        ``table``: username -> ``done: ...``, ``skipped: why`` or ``failed: why``; ``summary``: how many seals there
+        are, and the ledger's last hash.
+
+    Raises:
+        Refusal: the course's tools are not installed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.verify
+    """
+    return _course("verify")
+
+
+def collect(assignment: str, due: str = "", cutoff: str = "", test: bool = False) -> dict:
+    """Bring each person's newest submission that counts to the course's ``submitted/``, for nbgrader to grade.
+
+    Args:
+        assignment: its name.
+        due: later ones are late: ISO 8601 such as 2030-01-31T23:59, in the course's time zone.
+        cutoff: later ones do not count.
+        test: only say what would be done.
+
+    Returns:
+        ``table``: username -> ``done: ...``, ``skipped: why`` or ``failed: why``; ``summary``: who is late and who
+        is missing.
+
+    Raises:
+        Refusal: there is no such assignment, or a time is none.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.collect ps1 due=2030-01-31T23:59
+    """
+    return _course("collect", assignment, due=due, cutoff=cutoff, test=test)
+
+
+def _course(verb: str, *args: str, **kwargs: object) -> dict:
+    """A verb of the course, said on the hub; that somebody failed is the exit code of salt-run (``retcode``)."""
+    answer = _ask_hub(f"classhub.{verb}", args, kwargs, timeout=_PATIENCE)
+    if answer.get("retcode") and isinstance(answer["ret"], dict):
+        return answer["ret"] | {"retcode": answer["retcode"]}
+    return _told(answer)
+
+
 def _on_hub(function: str, *args: object, **kwargs: object) -> object:
+    return _told(_ask_hub(function, args, kwargs))
+
+
+def _told(answer: dict) -> object:
+    if answer.get("retcode"):
+        raise Refusal(f"{answer['hub']}: {str(answer['ret']).removeprefix('ERROR: ')}")
+    return answer["ret"]
+
+
+def _ask_hub(function: str, args: tuple, kwargs: dict, **options: object) -> dict:
     with salt.client.get_local_client(__opts__["conf_file"]) as client:
         answers = client.cmd(
-            _HUB, function, args, kwarg=kwargs, tgt_type="pillar", full_return=True
+            _HUB, function, args, kwarg=kwargs, tgt_type="pillar", full_return=True, **options
         )
     if len(answers) != 1:
         raise Refusal(
@@ -111,9 +296,7 @@ def _on_hub(function: str, *args: object, **kwargs: object) -> object:
     hub, answer = answers.popitem()
     if not isinstance(answer, dict):
         raise Refusal(f"{hub} does not answer; look at salt-minion there")
-    if answer.get("retcode"):
-        raise Refusal(f"{hub}: {str(answer['ret']).removeprefix('ERROR: ')}")
-    return answer["ret"]
+    return answer | {"hub": hub}
 
 
 def _everybody_answers() -> list[str]:

@@ -251,6 +251,8 @@ _WAIT = _number(1, 86400)
 _CHECKS: dict[str, Callable[[object], object]] = {
     "course:id": _matches(_COURSE, "a course id (letters, digits, - and _)"),
     "course:timezone": _timezone,
+    "course:max_files": _number(1, 1_000_000),
+    "course:max_size": size,
     "domain": _matches(_DOMAIN, "a domain name such as class.example.edu"),
     "site:ca_bundle": _optional(_pem("CERTIFICATE")),
     "site:packages": _each(_matches(_PACKAGE, "a Debian package")),

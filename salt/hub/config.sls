@@ -14,6 +14,7 @@ Hub settings are written:
         public_certificate: {{ classhub["public_certificate"] | json }}
         groups: {{ classhub["roster"]["groups"].values() | sort | json }}
         course: {{ classhub["course"] | json }}
+        exchange: /home/.classhub/exchange
         server: {{ classhub["server"] | json }}
         hub: {{ classhub["hub"] | json }}
     - user: root

@@ -1,5 +1,5 @@
-# The hub: manager of the swarm, home of the accounts, builder of the image, and JupyterHub with its proxy.
-# Needs: common, engine, storage. Starts without the image: students are told that it is not ready yet.
+# The hub: manager of the swarm, home of the accounts, builder of the image, place of the course, and JupyterHub with
+# its proxy. Needs: common, engine, storage. Starts without the image: students are told that it is not ready yet.
 include:
   - hub.swarm
   - hub.users
@@ -8,6 +8,7 @@ include:
   - hub.account
   - hub.venv
   - hub.package
+  - course
   - hub.config
   - hub.proxy
   - hub.service

@@ -7,6 +7,7 @@ include:
   - hub.package
   - hub.config
   - hub.proxy
+  - course.exchange
 
 Hub unit is there:
   file.managed:
@@ -32,6 +33,8 @@ Hub service is running:
       - classhub_service: Engine service is running
       - classhub_swarm: Hub manages the swarm
       - classhub_roster: Hub users are those of the roster
+      # servers mount their student's part
+      - classhub_course: Course exchange is laid out
       - classhub_service: Hub proxy service is running
       - file: Hub unit is there
       - file: Hub package is on the path

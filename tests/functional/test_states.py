@@ -4,12 +4,19 @@ The states of the class would change this machine: only `check`, and single stat
 """
 
 import json
+import os
+import sys
 import uuid
+from pathlib import Path
 
 import pytest
 
 from tests.support.loading import ROOT
 from tests.support.masterless import caller
+
+sys.path.insert(0, str(ROOT / "salt" / "hub" / "package"))
+
+from classhub.course import settings as course  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -176,3 +183,35 @@ def test_publishing_is_predicted_done_and_then_left_alone(hub):
     assert "10.77.0.11" in str(hub.cmd("mine.get", "hub", "classhub_test"))
     assert publish("node1")["changes"] == {}
     assert publish("node1", "node2")["changes"], "a new reader"
+
+
+# -- the course -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the file is root's")
+def test_settings_of_the_course_are_predicted_written_and_then_left_alone(hub, tmp_path):
+    file = tmp_path / "etc/course.json"
+    arguments = {"name": str(file), "course_dir": "/c", "exchange": "/e", "store": "/s"}
+
+    def described(**kwargs):
+        return single(hub, "classhub_course.described", **arguments, **kwargs)
+
+    assert described(test=True)["result"] is None
+    assert not file.exists()
+    assert described()["changes"]
+    assert file.stat().st_mode & 0o7777 == 0o600
+    settings = course.load(file)
+    assert (settings.course_id, settings.timezone) == ("intro", "Europe/Paris")
+    assert (settings.exchange, settings.max_bytes) == (Path("/e"), 512 << 20)
+    assert settings.by_name["prof"].role == "instructor"
+    for test in (False, True):
+        assert (described(test=test)["result"], described(test=test)["changes"]) == (True, {})
+
+
+@pytest.mark.skipif(Path("/opt/jupyterhub").exists(), reason="this machine is a hub")
+def test_exchange_of_a_bare_host_is_predicted_and_not_made(hub):
+    predicted = single(hub, "classhub_course.exchanged", name="exchange", test=True)
+    assert (predicted["result"], predicted["changes"]) == (None, {"exchange": "laid out"})
+    refused = single(hub, "classhub_course.exchanged", name="exchange")
+    assert (refused["result"], refused["changes"]) == (False, {})
+    assert "apply the states of the hub first" in refused["comment"]

@@ -18,6 +18,7 @@ SETTINGS = {
     "public_certificate": False,
     "groups": ["graders", "instructors", "students"],
     "course": {"id": "intro", "title": "Fish & <Chips>", "timezone": "Europe/Paris"},
+    "exchange": "/mnt/exchange",
     "server": {
         "memory": "1G",
         "memory_guarantee": "512M",
@@ -80,6 +81,7 @@ def test_spawner_gets_the_server_section(tmp_path):
     assert spawner.poll_interval == 10
     assert spawner.default_url == "/lab"
     assert spawner.course == "intro"
+    assert spawner.exchange == "/mnt/exchange"
 
 
 def test_cpu_limit(tmp_path):

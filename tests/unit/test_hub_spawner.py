@@ -68,11 +68,16 @@ def test_service_is_fenced_in(spawner, swarm):
     assert container["User"] == "20001:20001"
     assert container["CapabilityDrop"] == ["ALL"]
     assert container["ReadOnly"] is True
+    here, there = "/home/.classhub/exchange/intro", "/srv/nbgrader/exchange/intro"
     mounts = {m["Target"]: (m.get("Source"), m.get("ReadOnly", False)) for m in container["Mounts"]}
     assert mounts == {
         "/home/alice": ("/home/alice", False),
         "/var/lib/extrausers": ("/home/.nss/alice", True),
         "/tmp": (None, False),
+        "/srv/nbgrader/exchange": (None, False),
+        f"{there}/outbound": (f"{here}/outbound", True),
+        f"{there}/inbound": (f"{here}/students/alice/inbound", False),
+        f"{there}/feedback": (f"{here}/students/alice/feedback", True),
     }
     assert task["Resources"]["Limits"] == {"MemoryBytes": 2**30, "Pids": 512}
     assert task["Resources"]["Reservations"] == {"MemoryBytes": 2**29}

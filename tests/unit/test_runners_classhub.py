@@ -104,6 +104,51 @@ def test_hub_that_did_not_do_it_is_an_error(runner, client, answers, sentence):
         runner.drain("node1")
 
 
+# -- the course -------------------------------------------------------------------------------------------------------
+
+REPORT = {"table": {"ada": "done: given"}, "summary": {"failed": 0}}
+COURSE = [
+    (lambda runner: runner.assignments(), "assignments", (), {}),
+    (
+        lambda runner: runner.release("ps1", force=True, students="ada"),
+        "release",
+        ("ps1",),
+        {"force": True, "students": "ada", "generate": True, "test": False},
+    ),
+    (lambda runner: runner.status("ps1"), "status", ("ps1",), {}),
+    (lambda runner: runner.seal(test=True), "seal", (), {"test": True}),
+    (lambda runner: runner.receipt("ada"), "receipt", ("ada", ""), {}),
+    (lambda runner: runner.verify(), "verify", (), {}),
+    (
+        lambda runner: runner.collect("ps1", due="2030-01-31"),
+        "collect",
+        ("ps1",),
+        {"due": "2030-01-31", "cutoff": "", "test": False},
+    ),
+]
+
+
+@pytest.mark.parametrize(("verb", "name", "words", "options"), COURSE)
+def test_verbs_of_the_course_are_said_to_the_hub(runner, client, verb, name, words, options):
+    client.answers[f"classhub.{name}"] = {"hub": answer(REPORT)}
+    assert verb(runner) == REPORT
+    ((target, function, said, asked),) = client.asked
+    assert (target, function, said) == ("classhub:roles:hub", f"classhub.{name}", words)
+    assert asked["kwarg"] == options
+    assert asked["timeout"] >= 60
+
+
+def test_who_failed_is_in_the_table_and_in_the_exit_code(runner, client):
+    client.answers["classhub.seal"] = {"hub": answer(REPORT, 1)}
+    assert runner.seal() == REPORT | {"retcode": 1}
+
+
+def test_a_refusal_of_the_course_is_an_error(runner, client):
+    client.answers["classhub.collect"] = {"hub": answer("ERROR: there is no assignment 'x'", 1)}
+    with pytest.raises(CommandExecutionError, match="^hub: there is no assignment 'x'"):
+        runner.collect("x")
+
+
 # -- deploy -----------------------------------------------------------------------------------------------------------
 
 UP = answer(True)

@@ -6,7 +6,8 @@ One function a section, which only sets values. The JSON file has these keys:
     domain          the name students type
     public_certificate  whether the class shows a certificate that somebody else has signed
     groups          system groups of the people on the roster
-    course          id, title, timezone
+    course          id, title, timezone: pillar classhub:course
+    exchange        directory of nbgrader's exchange, the same path on every node
     server          what a student's server gets: pillar classhub:server
     hub             ports, limits and the authenticator: pillar classhub:hub
 
@@ -139,6 +140,7 @@ def set_spawner(c: Config, settings: dict) -> None:
     c.ClassSpawner.pids_limit = server["pids"]
     c.ClassSpawner.tmp_size = server["tmp"]
     c.ClassSpawner.pending_timeout = server["pending_timeout"]
+    c.ClassSpawner.exchange = settings["exchange"]
     c.ClassSpawner.course = settings["course"]["id"]
     c.ClassSpawner.timezone = settings["course"]["timezone"]
     c.ClassSpawner.constraints = ["engine.labels.classhub.node==true"]

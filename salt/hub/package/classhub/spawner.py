@@ -38,6 +38,7 @@ from classhub.tasks import ServerError
 ENGINE_ERRORS = (DockerException, RequestException)
 OUTDATED = "out of sequence"  # the engine, of a service that was changed since it was looked at
 THREADS = 8
+EXCHANGE = "/srv/nbgrader/exchange"  # in servers: the image's nbgrader_config.py
 
 
 def is_hiccup(error: Exception) -> bool:
@@ -68,7 +69,12 @@ class ClassSpawner(SwarmSpawner):
         config=True,
         help="Directory of <username>/passwd and group, mounted on /var/lib/extrausers.",
     )
-    course = Unicode("", config=True, help="Course id, for the label classhub.course.")
+    exchange = Unicode(
+        "/home/.classhub/exchange",
+        config=True,
+        help="nbgrader's exchange, a part for each student (classhub/course/exchange.py).",
+    )
+    course = Unicode("", config=True, help="Course id, as in the exchange and in labels.")
     timezone = Unicode("Etc/UTC", config=True, help="The course's time zone, in servers.")
     constraints = List(Unicode(), config=True, help="Swarm placement constraints.")
     pids_limit = Integer(512, config=True, help="Processes and threads in one server.")
@@ -176,12 +182,29 @@ class ClassSpawner(SwarmSpawner):
 
     @property
     def mounts(self) -> list[Mount]:
-        """The home, the student's own line of passwd and group, and a /tmp in memory."""
+        """The home, the own line of passwd and group, a /tmp in memory, and the exchange."""
         name, home = self.user.name, self.home_format.format(username=self.user.name)
         return [
             Mount(home, home, type="bind"),
             Mount("/var/lib/extrausers", f"{self.nss_dir}/{name}", type="bind", read_only=True),
             Mount("/tmp", None, type="tmpfs", tmpfs_mode=0o1777, tmpfs_size=self.tmp_size),
+            *self.exchange_mounts,
+        ]
+
+    @property
+    def exchange_mounts(self) -> list[Mount]:
+        """What is released, and the student's own part of the exchange.
+
+        nbgrader fetches and submits only where it may write to the exchange's root
+        (nbgrader/exchange/default/exchange.py: ensure_root), hence an empty one around them.
+        """
+        here, there = f"{self.exchange}/{self.course}", f"{EXCHANGE}/{self.course}"
+        own = f"{here}/students/{self.user.name}"
+        return [
+            Mount(EXCHANGE, None, type="tmpfs", tmpfs_mode=0o1777, tmpfs_size=1 << 20),
+            Mount(f"{there}/outbound", f"{here}/outbound", type="bind", read_only=True),
+            Mount(f"{there}/inbound", f"{own}/inbound", type="bind"),
+            Mount(f"{there}/feedback", f"{own}/feedback", type="bind", read_only=True),
         ]
 
     def service_spec(self, account: pwd.struct_passwd) -> dict:

@@ -9,10 +9,11 @@ import importlib
 import json
 import os
 import sys
+import traceback
 from pathlib import Path
 
 from classhub.course import settings
-from classhub.course.report import Refused
+from classhub.course.report import Refused, tell
 
 # Modules with verbs. Each has add_commands(subparsers), which sets `run`: (Settings, Namespace) -> Report.
 MODULES = ("exchange", "release", "sealing", "receipts", "collecting")
@@ -36,10 +37,19 @@ def main(words: list[str] | None = None) -> int:
         os.umask(0o022)
         report = arguments.run(settings.load(arguments.config), arguments)
     except (Refused, OSError) as error:
-        print(json.dumps({"error": str(error)}))
-        return 2
+        return refuse(str(error))
+    except Exception as error:  # whoever called reads JSON; the log has the rest
+        traceback.print_exc()
+        return refuse(f"unexpected {type(error).__name__}: {error}")
     print(json.dumps(report.as_dict()))
     return 1 if report.failed else 0
+
+
+def refuse(sentence: str) -> int:
+    """Say why nothing was done, to the caller and to the log; returns the exit code."""
+    tell(f"refused: {sentence}")
+    print(json.dumps({"error": sentence}))
+    return 2
 
 
 if __name__ == "__main__":

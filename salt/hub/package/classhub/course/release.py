@@ -215,7 +215,22 @@ def status(settings: Settings, arguments: Namespace) -> Report:
     return Report(table, {"assignment": assignment, "in_exchange": released})
 
 
+def assignments(settings: Settings, arguments: Namespace) -> Report:
+    """What assignments there are, and how far each has come."""
+    where = {
+        "source": names_in(settings.course_dir / "source"),
+        "release": names_in(settings.course_dir / "release"),
+        "exchange": names_in(settings.course_exchange / "outbound"),
+    }
+    found = {
+        name: {place: name in names for place, names in where.items()}
+        for name in sorted(set().union(*where.values()))
+    }
+    return Report(summary={"assignments": found})
+
+
 def add_commands(subparsers) -> None:
+    subparsers.add_parser("assignments", help="list the assignments").set_defaults(run=assignments)
     parser = subparsers.add_parser("release", help="give an assignment to the students")
     parser.add_argument("assignment")
     parser.add_argument("--generate", action="store_true", help="make the release version first")

@@ -36,9 +36,9 @@ class Settings:
 
     course_id: str
     people: tuple[Person, ...]
-    course_dir: Path = Path("/srv/classhub/course")
+    course_dir: Path = Path("/var/lib/classhub/course")
     exchange: Path = Path("/home/.classhub/exchange")
-    store: Path = Path("/srv/classhub/sealed")
+    store: Path = Path("/var/lib/classhub/sealed")
     homes: Path = Path("/home")
     timezone: str = "Etc/UTC"
     max_files: int = 10_000

@@ -1,0 +1,131 @@
+"""The course's command line on the hub (salt/hub/package/classhub/course), and what it reads."""
+
+import json
+import os
+
+from salt.exceptions import CommandExecutionError
+
+__virtualname__ = "classhub_course"
+PYTHON = "/opt/jupyterhub/bin/python"
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def settings(course_dir: str, exchange: str, store: str) -> dict:
+    """What the course's tools are to know: pillar, and everybody's uid from the hub's ledger.
+
+    Args:
+        course_dir: nbgrader's course.
+        exchange: directory of nbgrader's exchange.
+        store: the sealed submissions.
+
+    Returns:
+        the content of ``/etc/classhub/course.json``.
+
+    Raises:
+        CommandExecutionError: the roster contradicts the ledger or the host.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub_course.settings /var/lib/classhub/course /home/.classhub/exchange /var/lib/classhub/sealed
+    """
+    planned = __salt__["classhub_roster.plan"]()
+    if planned["faults"]:
+        raise CommandExecutionError(
+            "The course has no settings:\n- " + "\n- ".join(planned["faults"])
+        )
+    course, people = __pillar__["classhub"]["course"], __pillar__["classhub"]["people"]
+    return {
+        "course_id": course["id"],
+        "course_dir": course_dir,
+        "exchange": exchange,
+        "store": store,
+        "timezone": course["timezone"],
+        "max_files": course["max_files"],
+        "max_bytes": __utils__["classhub_settings.size"](course["max_size"]),
+        "people": [
+            {
+                "username": person["username"],
+                "uid": planned["ledger"][person["username"]],
+                "role": person["role"],
+            }
+            for person in people
+        ],
+    }
+
+
+def ready() -> bool:
+    """Whether the course's command line is installed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub_course.ready
+    """
+    return os.access(PYTHON, os.X_OK)
+
+
+def call(verb: str, arguments: list[str] = (), options: list[str] = ()) -> dict:
+    """Run a verb of the course's command line.
+
+    Args:
+        verb: see ``/opt/jupyterhub/bin/python -m classhub.course --help``.
+        arguments: its words, such as the assignment.
+        options: its options, such as ``--test``.
+
+    Returns:
+        ``table``: username -> ``done: ...``, ``skipped: ...`` or ``failed: ...``, and ``summary``.
+
+    Raises:
+        CommandExecutionError: it was refused; one sentence says why.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub_course.call status '[ps1]'
+    """
+    if not ready():
+        raise CommandExecutionError(f"{PYTHON} is not there yet; apply the states of the hub first")
+    # -I: nothing from the directory or the environment of whoever calls; -B: what the hub runs from is not touched
+    command = [PYTHON, "-I", "-B", "-m", "classhub.course", verb, *options]
+    command += ["--", *arguments] if arguments else []
+    done = __salt__["cmd.run_all"](
+        [str(word) for word in command], python_shell=False, ignore_retcode=True
+    )
+    try:
+        report = json.loads(done["stdout"])
+    except ValueError:
+        told = done["stderr"].strip().splitlines() or ["without a word"]
+        raise CommandExecutionError(
+            f"{verb} ended with code {done['retcode']}: {told[-1]}"
+        ) from None
+    if "error" in report:
+        raise CommandExecutionError(report["error"])
+    return report
+
+
+def exchange(test: bool = False) -> dict:
+    """Make or repair everybody's part of the exchange.
+
+    Args:
+        test: only say what would be done.
+
+    Returns:
+        ``table``: username -> outcome, and ``summary``, whose ``course`` lists what was done for all.
+
+    Raises:
+        CommandExecutionError: the exchange cannot be made.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub_course.exchange test=True
+    """
+    return call("exchange", options=["--test"] if test else [])

@@ -1,0 +1,15 @@
+# Takes the course's tools off the hub: the sweep and the settings. The course, the sealed submissions and the exchange
+# stay: they are the class's, not the installation's.
+Course sweep is stopped:
+  service.dead:
+    - name: classhub-sweep.timer
+    - enable: False
+
+Course units and settings are absent:
+  file.absent:
+    - names:
+      - /etc/systemd/system/classhub-sweep.timer
+      - /etc/systemd/system/classhub-sweep.service
+      - /etc/classhub/course.json
+    - require:
+      - service: Course sweep is stopped

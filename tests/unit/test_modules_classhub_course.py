@@ -1,0 +1,106 @@
+"""classhub_course functions: the command line that is called, what its answers become, and the settings it reads."""
+
+import json
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from tests.support.loading import load
+
+REPORT = {"table": {"ada": "done: given"}, "summary": {"done": 1, "skipped": 0, "failed": 0}}
+COURSE = {"id": "intro", "timezone": "Europe/Paris", "max_files": 10, "max_size": "2M"}
+PEOPLE = [
+    {"username": "ada", "role": "student", "name": "Ada Lind"},
+    {"username": "prof", "role": "instructor", "name": "Pat Moreau"},
+]
+
+
+@pytest.fixture
+def world():
+    """What the command line answers, what it was asked, and what the roster plans."""
+    return {
+        "answer": {"stdout": json.dumps(REPORT), "stderr": "", "retcode": 0},
+        "asked": [],
+        "plan": {"ledger": {"ada": 20001, "prof": 20002, "gone": 20000}, "faults": []},
+    }
+
+
+@pytest.fixture
+def module(world, monkeypatch):
+    module = load("modules", "classhub_course")
+    sizes = load("utils", "classhub_settings")
+
+    def run_all(command, **options):
+        world["asked"].append((command, options))
+        return world["answer"]
+
+    salt = {"cmd.run_all": run_all, "classhub_roster.plan": lambda: world["plan"]}
+    pillar = {"classhub": {"course": COURSE, "people": PEOPLE}}
+    monkeypatch.setattr(module, "__salt__", salt, raising=False)
+    monkeypatch.setattr(module, "__pillar__", pillar, raising=False)
+    monkeypatch.setattr(module, "__utils__", {"classhub_settings.size": sizes.size}, raising=False)
+    monkeypatch.setattr(module, "ready", lambda: True)
+    return module
+
+
+def test_settings_have_the_uids_of_the_ledger_and_no_names(module):
+    assert module.settings("/course", "/exchange", "/store") == {
+        "course_id": "intro",
+        "course_dir": "/course",
+        "exchange": "/exchange",
+        "store": "/store",
+        "timezone": "Europe/Paris",
+        "max_files": 10,
+        "max_bytes": 2 << 20,
+        "people": [
+            {"username": "ada", "uid": 20001, "role": "student"},
+            {"username": "prof", "uid": 20002, "role": "instructor"},
+        ],
+    }
+
+
+def test_settings_of_a_faulty_roster(module, world):
+    world["plan"]["faults"] = ["ada: one", "bob: two"]
+    with pytest.raises(CommandExecutionError, match="has no settings:\n- ada: one\n- bob: two"):
+        module.settings("/course", "/exchange", "/store")
+
+
+def test_words_are_words_and_not_options(module, world):
+    assert module.call("status", ["--evil", 1], ["--test"]) == REPORT
+    ((command, options),) = world["asked"]
+    assert command[:5] == [module.PYTHON, "-I", "-B", "-m", "classhub.course"]
+    assert command[5:] == ["status", "--test", "--", "--evil", "1"]
+    assert options["python_shell"] is False
+
+
+def test_some_failed_is_a_report_all_the_same(module, world):
+    world["answer"]["retcode"] = 1
+    assert module.call("seal") == REPORT
+
+
+REFUSALS = [
+    ('{"error": "there is no assignment ps9"}', "refused: ...", 2, "^there is no assignment ps9$"),
+    ("", "usage: ...\nclasshub.course: error: unrecognized", 2, "seal ended with code 2: classhub"),
+    ("Killed", "", 137, "seal ended with code 137: without a word"),
+]
+
+
+@pytest.mark.parametrize(("stdout", "stderr", "code", "sentence"), REFUSALS)
+def test_refusals_are_one_sentence(module, world, stdout, stderr, code, sentence):
+    world["answer"] = {"stdout": stdout, "stderr": stderr, "retcode": code}
+    with pytest.raises(CommandExecutionError, match=sentence):
+        module.call("seal")
+
+
+def test_nothing_is_called_before_the_hub_is_set_up(module, world, monkeypatch):
+    monkeypatch.setattr(module, "ready", lambda: False)
+    with pytest.raises(CommandExecutionError, match="apply the states of the hub first"):
+        module.call("seal")
+    assert world["asked"] == []
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_exchange(module, world, test):
+    assert module.exchange(test=test) == REPORT
+    ((command, _),) = world["asked"]
+    assert command[5:] == ["exchange", *(["--test"] if test else [])]
