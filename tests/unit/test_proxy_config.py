@@ -53,7 +53,10 @@ def certificate(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
+@pytest.mark.skipif(
+    not shutil.which("nginx"),
+    reason="nginx is not installed here; in the lab the proxy reads the same settings",
+)
 @pytest.mark.parametrize(
     "changes",
     [{}, {"hsts": 0}, {"body_size": "1g"}, {"sign_in_rate": 1, "sign_in_burst": 0}],
@@ -229,7 +232,10 @@ WHO = [
 ]
 
 
-@pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
+@pytest.mark.skipif(
+    not shutil.which("nginx"),
+    reason="nginx is not installed here; in the lab the proxy reads the same settings",
+)
 @pytest.mark.skipif(os.geteuid() != 0, reason="nginx has its directories for root")
 @pytest.mark.parametrize(("ups", "hub", "servers"), WHO)
 def test_outage_of_the_hub_or_of_its_proxy_is_explained(running, ups, hub, servers):
