@@ -61,9 +61,10 @@ format: setup  ## format the Python code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# The locks serve Debian's Pythons, 3.11 and 3.13. Why timelib is left out: requirements/salt.in.
+# The locks serve Debian's Pythons, 3.11 and 3.13. Why timelib is left out: requirements/salt.in; rfc3987-syntax and lark:
+# they make every start of nbgrader a second slower, and the hub has none either.
 UV_COMPILE = .cache/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-	--no-emit-index-url --no-emit-package timelib \
+	--no-emit-index-url --no-emit-package timelib --no-emit-package rfc3987-syntax --no-emit-package lark \
 	--custom-compile-command "make lock"
 
 lock:  ## renew the pinned Python packages in requirements/
