@@ -93,14 +93,14 @@ def release(
 
 
 def status(assignment: str) -> dict:
-    """Who has an assignment.
+    """How far each person is with an assignment.
 
     Args:
         assignment: its name.
 
     Returns:
-        ``table``: username -> ``done: ...``, ``skipped: why`` or ``failed: why``; ``summary``: whether it is in the
-        exchange.
+        ``table``: username -> ``done: has it, opened; submitted ...``, ``skipped: why`` or ``failed: why``;
+        ``summary``: how many of each, whether it is in the exchange, and the same by person as data.
 
     Raises:
         CommandExecutionError: there is no such assignment.
@@ -202,6 +202,89 @@ def collect(assignment: str, due: str = "", cutoff: str = "", test: bool = False
     options = [f"--due={due}"] if due else []
     options += [f"--cutoff={cutoff}"] if cutoff else []
     return _course("collect", assignment, options=options, test=test)
+
+
+def feedback(assignment: str, students: str = "", test: bool = False) -> dict:
+    """Make the pages that graded work is returned as, and give them to nobody yet.
+
+    Args:
+        assignment: its name.
+        students: these alone, such as ``ada,bob``.
+        test: only say what would be done.
+
+    Returns:
+        ``table``: username -> ``done: ...``, ``skipped: why`` or ``failed: why``.
+
+    Raises:
+        CommandExecutionError: there is no such assignment or person, or nbgrader can make no page.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub.feedback ps1
+    """
+    options = [f"--students={students}"] if students else []
+    return _course("feedback", assignment, options=options, test=test)
+
+
+def return_(
+    assignment: str,
+    students: str = "",
+    force: bool = False,
+    generate: bool = True,
+    test: bool = False,
+) -> dict:
+    """Return graded work: pages in each home, and where nbgrader's list in JupyterLab fetches them.
+
+    The source of hidden tests is not in them. What was returned before stays beside it, if it was different.
+
+    Args:
+        assignment: its name.
+        students: these alone, such as ``ada,bob``.
+        force: return also what a person still has to grade a part of.
+        generate: make the pages first; if not, those of ``classhub.feedback`` are returned as they are.
+        test: only say what would be done.
+
+    Returns:
+        ``table``: username -> ``done: ...``, ``skipped: why`` or ``failed: why``; ``summary``: who is not graded, or
+        not to the end.
+
+    Raises:
+        CommandExecutionError: there is no such assignment or person, or nbgrader can make no page.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub.return_ ps1
+    """
+    options = [f"--students={students}"] if students else []
+    options += ["--generate"] * generate + ["--force"] * force
+    return _course("return", assignment, options=options, test=test)
+
+
+def grades(assignment: str = "", format: str = "csv") -> str:
+    """Everybody's points as CSV. A student without a grade has an empty field, not a zero.
+
+    Args:
+        assignment: this one alone.
+        format: ``csv`` (a line a person and assignment), ``canvas`` or ``moodle``.
+
+    Returns:
+        the text.
+
+    Raises:
+        CommandExecutionError: nothing is graded, or there is no such format.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub.grades format=canvas --out=newline_values_only > grades.csv
+    """
+    words = [assignment] if assignment else []
+    return _course("grades", *words, options=[f"--format={format}"])["summary"]["csv"]
 
 
 def _course(verb: str, *arguments: str, options: list[str] = (), test: bool = False) -> dict:

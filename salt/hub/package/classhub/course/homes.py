@@ -64,7 +64,7 @@ class Home:
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._in_words())
             stack.enter_context(acting_as(self.person))
-            self.fd = stack.enter_context(self._own(self.path))
+            self.top = self.fd = stack.enter_context(self._own(self.path))
             self._stack = stack.pop_all()
         return self
 
@@ -101,12 +101,22 @@ class Home:
     def _folder(self, *parts: str) -> Iterator[int]:
         """Descriptor of a directory below the home, made if it is not there."""
         with contextlib.ExitStack() as stack:
-            fd = self.fd
+            fd = self.top
             for part in parts:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(part, 0o700, dir_fd=fd)
                 fd = stack.enter_context(self._own(part, fd))
             yield fd
+
+    @contextlib.contextmanager
+    def within(self, folder: str) -> Iterator[None]:
+        """Names mean those of a directory in the home, made if it is not there."""
+        with self._folder(folder) as fd:
+            self.fd = fd
+            try:
+                yield
+            finally:
+                self.fd = self.top
 
     def kind(self, name: str) -> str:
         """What has this name in the home: "a directory", "an empty directory", ... or nothing."""

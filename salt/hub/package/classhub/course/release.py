@@ -3,6 +3,8 @@
 A student who has it keeps it as it is; who was missed by a killed run gets it from the next one.
 """
 
+import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
@@ -10,12 +12,13 @@ import sys
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import classhub
 from classhub.course import exchange, trees
 from classhub.course.homes import Home
-from classhub.course.report import Progress, Refused, Report, Unfit, attempt, each, tell
+from classhub.course.report import Progress, Refused, Report, Unfit, attempt, tell
 from classhub.course.settings import Person, Settings, check_assignment
 
 GENERATED = ".generated"  # nbgrader writes here, so that release/ has whole assignments only
@@ -52,7 +55,9 @@ def check_source(settings: Settings, assignment: str) -> None:
         raise Refused(f"{assignment} has no source to generate it from")
 
 
-def nbgrader(course_dir: Path, *words: str) -> subprocess.CompletedProcess:
+def nbgrader(
+    course_dir: Path, *words: str, timeout: float = GENERATE_TIMEOUT
+) -> subprocess.CompletedProcess:
     """Run nbgrader in the course, without capabilities and with a home of its own: it reaches no student's files."""
     bins = os.pathsep.join((str(Path(sys.executable).parent), "/usr/bin", "/bin"))
     bare = ("setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all")
@@ -60,15 +65,40 @@ def nbgrader(course_dir: Path, *words: str) -> subprocess.CompletedProcess:
         return subprocess.run(
             [*bare, "nbgrader", *words],
             cwd=course_dir,
-            env={"PATH": bins, "HOME": home, "LC_ALL": "C.UTF-8", "PYTHONNOUSERSITE": "1"},
+            env={
+                "PATH": bins,
+                "HOME": home,
+                "LC_ALL": "C.UTF-8",
+                "PYTHONNOUSERSITE": "1",
+                "PYTHONPATH": str(Path(classhub.__file__).parent.parent),
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            timeout=GENERATE_TIMEOUT,
+            timeout=timeout,
             check=False,
         )
+
+
+@contextlib.contextmanager
+def alone_in(course_dir: Path) -> Iterator[None]:
+    """Be the only one for whom nbgrader works in the course.
+
+    Raises:
+        Refused: it works for somebody else.
+    """
+    fd = os.open(course_dir / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise Refused(
+            "nbgrader is at work in the course for another run; try again later"
+        ) from None
+    finally:
+        os.close(fd)
 
 
 def generate(settings: Settings, assignment: str) -> None:
@@ -77,6 +107,11 @@ def generate(settings: Settings, assignment: str) -> None:
     Raises:
         Refused: nbgrader failed; its last words are in the message.
     """
+    with alone_in(settings.course_dir):
+        _generate(settings, assignment)
+
+
+def _generate(settings: Settings, assignment: str) -> None:
     tell(f"release {assignment}: nbgrader makes the release version")
     course = settings.course_dir
     to = f"--CourseDirectory.release_directory={GENERATED}"
@@ -198,23 +233,6 @@ def release(settings: Settings, arguments: Namespace) -> Report:
     return Report(table, {"assignment": assignment, "test": test, "exchange": outbound})
 
 
-def status(settings: Settings, arguments: Namespace) -> Report:
-    """Who has an assignment."""
-    assignment = arguments.assignment
-    check_known(settings, assignment)
-
-    def one(person: Person) -> str:
-        with Home(person, settings.homes) as home:
-            found = home.kind(assignment)
-        if found and found != "a directory":
-            raise Unfit(f"~/{assignment} is {found}")
-        return "done: has it" if found else "skipped: does not have it"
-
-    table = each(f"status {assignment}", settings.chosen(arguments.students), one)
-    released = (settings.course_exchange / "outbound" / assignment).is_dir()
-    return Report(table, {"assignment": assignment, "in_exchange": released})
-
-
 def assignments(settings: Settings, arguments: Namespace) -> Report:
     """What assignments there are, and how far each has come."""
     where = {
@@ -238,9 +256,5 @@ def add_commands(subparsers) -> None:
         "--force", action="store_true", help="give it anew; what students have is kept beside it"
     )
     parser.set_defaults(run=release)
-    status_parser = subparsers.add_parser("status", help="tell who has an assignment")
-    status_parser.add_argument("assignment")
-    status_parser.set_defaults(run=status)
-    for each_parser in (parser, status_parser):
-        each_parser.add_argument("--students", default="", help="these alone: a,b,c")
-        each_parser.add_argument("--test", action="store_true", help="tell what would be done")
+    parser.add_argument("--students", default="", help="these alone: a,b,c")
+    parser.add_argument("--test", action="store_true", help="tell what would be done")

@@ -24,6 +24,9 @@ class Person:
     username: str
     uid: int
     role: str = "student"
+    name: str = ""
+    email: str = ""
+    section: str = ""
 
     @property
     def gid(self) -> int:
@@ -74,6 +77,10 @@ class Settings:
         return self.exchange / self.course_id
 
     @property
+    def zone(self) -> zoneinfo.ZoneInfo:
+        return zoneinfo.ZoneInfo(self.timezone)
+
+    @property
     def students(self) -> tuple[Person, ...]:
         return tuple(person for person in self.people if person.role == "student")
 
@@ -100,10 +107,7 @@ def load(path: Path = FILE) -> Settings:
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        people = tuple(
-            Person(entry["username"], entry["uid"], entry.get("role", "student"))
-            for entry in data.pop("people")
-        )
+        people = tuple(Person(**entry) for entry in data.pop("people"))
         kinds = {item.name: item.type for item in dataclasses.fields(Settings)}
         values = {key: Path(value) if kinds[key] is Path else value for key, value in data.items()}
         return Settings(people=people, **values)

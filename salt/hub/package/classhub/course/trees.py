@@ -177,7 +177,7 @@ def same(folder: Folder, fd: int) -> bool:
     with os.scandir(fd) as entries:
         if {entry.name for entry in islice(entries, len(names) + 1)} != names:
             return False
-    return all(_same_file(fd, name, data) for name, (data, _) in folder.files.items()) and all(
+    return all(same_file(fd, name, data) for name, (data, _) in folder.files.items()) and all(
         _same_folder(fd, name, inner) for name, inner in folder.folders.items()
     )
 
@@ -189,7 +189,7 @@ def _same_folder(parent: int, name: str, folder: Folder) -> bool:
         return same(folder, fd)
 
 
-def _same_file(parent: int, name: str, data: bytes) -> bool:
+def same_file(parent: int, name: str, data: bytes) -> bool:
     if kind(parent, name) != "a file":
         return False
     fd = os.open(name, READ, dir_fd=parent)
