@@ -287,6 +287,48 @@ def grades(assignment: str = "", format: str = "csv") -> str:
     return _course("grades", *words, options=[f"--format={format}"])["summary"]["csv"]
 
 
+def calendar() -> dict:
+    """The course's calendar: when each assignment is due, what the hub does by itself, and what became of it.
+
+    Returns:
+        assignment -> ``due``, ``extensions`` by username, and ``actions``: ``verb``, when it is ``planned``, and its
+        ``outcome`` once it was tried.
+
+    Raises:
+        CommandExecutionError: the record of what was done cannot be read.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub.calendar
+    """
+    return _course("calendar")["summary"]["calendar"]
+
+
+def keep_calendar(test: bool = False) -> dict:
+    """Do what has come due in the calendar and is not done yet; the hub's schedule says this once a minute.
+
+    An action that was refused, or failed for somebody, is tried again every ten minutes.
+
+    Args:
+        test: only say what would be done.
+
+    Returns:
+        ``table``: action -> ``done: ...`` or ``failed: why``.
+
+    Raises:
+        CommandExecutionError: another run keeps the calendar just now.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub.keep_calendar test=True
+    """
+    return _course("keep-calendar", test=test)
+
+
 def _course(verb: str, *arguments: str, options: list[str] = (), test: bool = False) -> dict:
     """The report of a verb; that somebody failed makes the exit code, too."""
     report = __salt__["classhub_course.call"](

@@ -45,6 +45,8 @@ def settings(course_dir: str, exchange: str, store: str) -> dict:
         "exchange": exchange,
         "store": store,
         "timezone": course["timezone"],
+        "assignments": course["assignments"],
+        "grace": course["grace"],
         "max_files": course["max_files"],
         "max_bytes": __utils__["classhub_settings.size"](course["max_size"]),
         "people": [

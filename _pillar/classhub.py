@@ -23,6 +23,7 @@ def ext_pillar(minion_id: str, pillar: dict) -> dict:
     defaults = yaml.safe_load((_TREE / "defaults.yaml").read_text(encoding="utf-8"))
     settings, faults = __utils__["classhub_settings.compose"](defaults, pillar.get("classhub"))
     people, roster_faults = _people(settings["roster"])
+    faults += _keep_calendar(settings["course"], [person["username"] for person in people])
     mine = __utils__["classhub_settings.for_minion"](settings, minion_id)
     faults += roster_faults + __utils__["classhub_settings.role_faults"](
         mine, minion_id, mine["roles"]
@@ -38,6 +39,14 @@ def ext_pillar(minion_id: str, pillar: dict) -> dict:
     mine["proxy"]["recipe"] = recipe(_TREE / "proxy/files/image", *base)
     mine["faults"] = faults
     return {"classhub": mine}
+
+
+def _keep_calendar(course: dict, usernames: list[str]) -> list[str]:
+    """Make the calendar's times plain texts; its faults, with which there is no calendar."""
+    calendar = __utils__["classhub_calendar.plain"](course["assignments"])
+    faults = __utils__["classhub_calendar.faults"](calendar, course["timezone"], usernames)
+    course["assignments"] = {} if faults else calendar
+    return faults
 
 
 def _people(roster: dict) -> tuple[list[dict], list[str]]:

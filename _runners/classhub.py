@@ -347,6 +347,48 @@ def grades(assignment: str = "", format: str = "csv") -> str:
     return _course("grades", assignment, format=format)
 
 
+def calendar() -> dict:
+    """The course's calendar: when each assignment is due, what the hub does by itself, and what became of it.
+
+    Returns:
+        assignment -> ``due``, ``extensions`` by username, and ``actions``: ``verb``, when it is ``planned``, and its
+        ``outcome`` once it was tried.
+
+    Raises:
+        Refusal: the record of what was done cannot be read.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.calendar
+    """
+    return _course("calendar")
+
+
+def keep_calendar(test: bool = False) -> dict:
+    """Do what has come due in the calendar and is not done yet; the hub's schedule says this once a minute.
+
+    An action that was refused, or failed for somebody, is tried again every ten minutes.
+
+    Args:
+        test: only say what would be done.
+
+    Returns:
+        ``table``: action -> ``done: ...`` or ``failed: why``.
+
+    Raises:
+        Refusal: another run keeps the calendar just now.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.keep_calendar test=True
+    """
+    return _course("keep_calendar", test=test)
+
+
 def _course(verb: str, *args: str, **kwargs: object) -> dict:
     """A verb of the course, said on the hub; that somebody failed is the exit code of salt-run (``retcode``)."""
     answer = _ask_hub(f"classhub.{verb}", args, kwargs, timeout=_PATIENCE)

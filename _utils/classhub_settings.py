@@ -120,7 +120,7 @@ def _fits(default: object, value: object) -> bool:
     return isinstance(value, type(default))
 
 
-_FREE = ("hosts", "groups")  # mappings whose keys the class chooses
+_FREE = ("hosts", "groups", "assignments")  # mappings whose keys the class chooses
 
 
 def _shape(defaults: dict, given: dict, where: str) -> list[str]:
@@ -251,6 +251,7 @@ _WAIT = _number(1, 86400)
 _CHECKS: dict[str, Callable[[object], object]] = {
     "course:id": _matches(_COURSE, "a course id (letters, digits, - and _)"),
     "course:timezone": _timezone,
+    "course:grace": _number(0, 7 * 86400),
     "course:max_files": _number(1, 1_000_000),
     "course:max_size": size,
     "domain": _matches(_DOMAIN, "a domain name such as class.example.edu"),

@@ -13,3 +13,7 @@ Course units and settings are absent:
       - /etc/classhub/course.json
     - require:
       - service: Course sweep is stopped
+
+Course calendar is not kept:
+  schedule.absent:
+    - name: classhub_calendar

@@ -8,7 +8,15 @@ from salt.exceptions import CommandExecutionError
 from tests.support.loading import load
 
 REPORT = {"table": {"ada": "done: given"}, "summary": {"done": 1, "skipped": 0, "failed": 0}}
-COURSE = {"id": "intro", "timezone": "Europe/Paris", "max_files": 10, "max_size": "2M"}
+CALENDAR = {"ps1": {"due": "2030-01-31T23:59"}}
+COURSE = {
+    "id": "intro",
+    "timezone": "Europe/Paris",
+    "assignments": CALENDAR,
+    "grace": 60,
+    "max_files": 10,
+    "max_size": "2M",
+}
 PEOPLE = [
     {"username": "ada", "role": "student", "name": "Ada Lind", "email": "a@b.c", "section": "A"},
     {"username": "prof", "role": "instructor", "name": "Pat", "email": "", "section": ""},
@@ -50,6 +58,8 @@ def test_settings_have_the_uids_of_the_ledger(module):
         "exchange": "/exchange",
         "store": "/store",
         "timezone": "Europe/Paris",
+        "assignments": CALENDAR,
+        "grace": 60,
         "max_files": 10,
         "max_bytes": 2 << 20,
         "people": [PEOPLE[0] | {"uid": 20001}, PEOPLE[1] | {"uid": 20002}],

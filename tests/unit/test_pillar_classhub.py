@@ -1,5 +1,6 @@
 """The ext_pillar gives each minion the whole settings, people to the hub alone, and names every fault."""
 
+import datetime
 import shutil
 
 import pytest
@@ -20,6 +21,8 @@ def compile_pillar(tmp_path, monkeypatch):
         for n in ("compose", "for_minion", "recipe", "role_faults")
     }
     utils["classhub_roster.parse"] = roster.parse
+    calendar = load("utils", "classhub_calendar")
+    utils |= {f"classhub_calendar.{n}": getattr(calendar, n) for n in ("plain", "faults")}
     monkeypatch.setattr(module, "__utils__", utils, raising=False)
     monkeypatch.setattr(
         module, "__opts__", {"pillar_roots": {"base": [str(tmp_path)]}}, raising=False
@@ -101,3 +104,14 @@ def test_everything_wrong_at_once(compile_pillar):
         "classhub:roster:file",
     ):
         assert sum(fault.startswith(key) for fault in faults) == 1, faults
+
+
+def test_calendar_is_plain_text_and_its_faults_leave_none(compile_pillar):
+    ada = {"ada": datetime.datetime(2030, 2, 1, 12)}
+    entry = {"due": datetime.datetime(2030, 1, 31, 23, 59), "extensions": ada}
+    hub = compile_pillar("hub", course={"assignments": {"ps1": entry}})
+    assert hub["faults"] == []
+    assert hub["course"]["assignments"]["ps1"]["due"] == "2030-01-31T23:59:00"
+    hub = compile_pillar("hub", course={"assignments": {"ps1": entry | {"cutoff": "never"}}})
+    assert hub["course"]["assignments"] == {}
+    assert "classhub:course:assignments:ps1:cutoff: 'never' is not a time" in hub["faults"][0]

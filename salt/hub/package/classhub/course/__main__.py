@@ -25,6 +25,7 @@ MODULES = (
     "feedback",
     "grades",
     "status",
+    "calendar",
 )
 
 

@@ -2,7 +2,7 @@
 
 Each is copied below submitted/.staging and compared with its manifest; when all of them are on the
 disk, each is renamed into place. What it replaces goes to submitted/.previous. nbgrader does not see
-names that start with a dot. timestamp.txt holds the time of the seal, which also tells which seal a
+names that start with a dot. timestamp.txt holds when the work was made, which also tells which seal a
 directory came from.
 """
 
@@ -13,45 +13,22 @@ import os
 import secrets
 import shutil
 from argparse import Namespace
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 from classhub.course import sealing
 from classhub.course.ledger import private, sha256
 from classhub.course.report import Refused, Report, Unfit, each
 from classhub.course.settings import Person, Settings, check_assignment
 from classhub.course.store import MANIFEST, Store
+from classhub.course.times import Times, in_words, made_at, moment, sealed_at, times_of
 from classhub.course.trees import libc, opened
 
 # nbgrader/exchange/abc/exchange.py: timestamp_format
 FORMAT = "%Y-%m-%d %H:%M:%S.%f %Z"
 BLOCK = 1 << 20
-
-
-@dataclass(frozen=True)
-class Times:
-    """When an assignment is due, and after when nothing counts any more; nothing means never.
-
-    Attributes:
-        extensions: username -> a later time, for both
-    """
-
-    due: datetime | None = None
-    cutoff: datetime | None = None
-    extensions: dict[str, datetime] = field(default_factory=dict)
-
-    def due_for(self, user: str) -> datetime | None:
-        return self._extended(self.due, user)
-
-    def cutoff_for(self, user: str) -> datetime | None:
-        return self._extended(self.cutoff, user)
-
-    def _extended(self, time: datetime | None, user: str) -> datetime | None:
-        extension = self.extensions.get(user)
-        return max(time, extension) if time and extension else time
 
 
 class Ready(NamedTuple):
@@ -97,8 +74,7 @@ class Collection:
         user, lines = person.username, self.store.ledger.of(person.username, self.assignment)
         if not lines:
             return self._miss(person, "nothing submitted")
-        cutoff = self.times.cutoff_for(user)
-        lines = [line for line in lines if cutoff is None or sealed_at(line) <= cutoff]
+        lines = [line for line in lines if self.times.counts(user, made_at(line))]
         if not lines:
             return self._miss(person, "submitted only after the cutoff")
         line = max(lines, key=_age)
@@ -115,11 +91,11 @@ class Collection:
         return f"skipped: {why}"
 
     def _note(self, user: str, line: dict) -> None:
-        due, when = self.times.due_for(user), sealed_at(line)
-        late = max(0, int((when - due).total_seconds())) if due else 0
+        late = self.times.late(user, made_at(line))
         self.submitted[user] = {
             "seal": line["seal"],
             "sealed_at": line["sealed_at"],
+            "made_at": made_at(line).isoformat(timespec="microseconds"),
             "late_seconds": late,
         }
         if late:
@@ -235,33 +211,9 @@ def _report(run: Collection, sealed: Report, table: dict[str, str]) -> Report:
     return Report(table, summary)
 
 
-def sealed_at(line: dict) -> datetime:
-    return datetime.fromisoformat(line["sealed_at"])
-
-
 def timestamp(line: dict) -> str:
-    """The time of a seal as nbgrader writes and reads it."""
-    return sealed_at(line).astimezone(UTC).strftime(FORMAT)
-
-
-def in_words(seconds: int) -> str:
-    """A duration such as "1 d 02:03:04"."""
-    days, rest = divmod(seconds, 86400)
-    hours, minutes = divmod(rest // 60, 60)
-    return (f"{days} d " if days else "") + f"{hours:02}:{minutes:02}:{rest % 60:02}"
-
-
-def moment(text: str, zone: str) -> datetime:
-    """A time in ISO 8601, in the course's zone unless it names its own.
-
-    Raises:
-        Refused: it is no such time.
-    """
-    try:
-        time = datetime.fromisoformat(text)
-    except (ValueError, TypeError) as error:
-        raise Refused(f"{text!r} is not a time such as 2030-01-31T23:59:00+01:00") from error
-    return (time if time.tzinfo else time.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
+    """When it was made, as nbgrader writes and reads it."""
+    return made_at(line).astimezone(UTC).strftime(FORMAT)
 
 
 def _age(line: dict) -> tuple[datetime, int]:
@@ -306,36 +258,21 @@ def _copy_file(source: Path, target: Path) -> str:
     return digest.hexdigest()
 
 
-def _extensions(path: Path | None, zone: str) -> dict[str, datetime]:
-    """Later times of single people, from a file {username: time}.
-
-    Raises:
-        Refused: the file cannot be used.
-    """
-    if path is None:
-        return {}
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        return {user: moment(text, zone) for user, text in data.items()}
-    except (OSError, ValueError, AttributeError) as error:
-        raise Refused(f"{path} cannot be used: {error}") from error
-
-
 def run(settings: Settings, arguments: Namespace) -> Report:
-    zone = settings.timezone
-    due, cutoff = (
-        moment(text, zone) if text else None for text in (arguments.due, arguments.cutoff)
-    )
-    times = Times(due, cutoff, _extensions(arguments.extensions, zone))
-    return collect(settings, arguments.assignment, times, test=arguments.test)
+    planned = times_of(settings, arguments.assignment)
+    given = {
+        name: moment(text, settings.timezone)
+        for name, text in (("due", arguments.due), ("cutoff", arguments.cutoff))
+        if text
+    }
+    return collect(settings, arguments.assignment, replace(planned, **given), test=arguments.test)
 
 
 def add_commands(subparsers) -> None:
     """Add the verb to the command line."""
     parser = subparsers.add_parser("collect", help="bring the submissions that count to submitted/")
     parser.add_argument("assignment")
-    parser.add_argument("--due", help="later ones are late, such as 2030-01-31T23:59")
-    parser.add_argument("--cutoff", help="later ones do not count")
-    parser.add_argument("--extensions", type=Path, help="JSON: {username: later time, for both}")
+    parser.add_argument("--due", help="instead of the calendar's, such as 2030-01-31T23:59")
+    parser.add_argument("--cutoff", help="instead of the calendar's")
     parser.add_argument("--test", action="store_true", help="only say what would be done")
     parser.set_defaults(run=run)

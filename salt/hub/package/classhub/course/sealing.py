@@ -19,11 +19,13 @@ from itertools import islice
 
 from classhub.course import inbound, receipts
 from classhub.course.inbound import Changed, Limits, Mark, Reader, shown
+from classhub.course.ledger import private
 from classhub.course.report import Refused, Report, Unfit, each
 from classhub.course.settings import ASSIGNMENT, Person, Settings
-from classhub.course.store import Store, content
+from classhub.course.store import Store, content, now
 from classhub.course.trees import opened
 
+SEEN, LOOKED = ".seen.json", ".looked.json"
 TIMESTAMP, SECRET = "timestamp.txt", "submission_secret.txt"
 # Nothing may have changed for so many seconds: a change during the copy is then sure to give
 # another change time, which the kernel counts in steps of some milliseconds.
@@ -77,6 +79,7 @@ class Sweep:
         seen: entry -> [fingerprint, seal] of what an earlier run saw sealed, so that it need not be
             read again; loss does no harm
         fresh: the same, of this run
+        looked: username -> when the last run began that left nothing of this person unsealed
     """
 
     def __init__(self, settings: Settings, store: Store, *, test: bool = False) -> None:
@@ -85,7 +88,8 @@ class Sweep:
         self.limits = Limits(settings.max_files, settings.max_bytes)
         self.assignments = assignments(settings)
         self.visits: dict[str, Visit] = {}
-        self.seen, self.fresh = _read_seen(store), {}
+        self.seen, self.fresh = _read(store, SEEN), {}
+        self.looked, self.began = _read(store, LOOKED), now().isoformat(timespec="microseconds")
 
     def visit(self, person: Person) -> str:
         """Seal what is new of one person; the outcome."""
@@ -200,17 +204,25 @@ class Sweep:
                 "uid": person.uid,
                 "source": name,
                 "changed_at": _moment(_changed(marks)),
+                "unseen_until": self.looked.get(person.username, ""),
                 "files": files,
             }
             return self.store.commit(staged, manifest)
 
-    def save_seen(self) -> None:
-        """Keep for the next run what need not be read again."""
-        path = self.store.root / ".seen.json"
-        new = path.with_suffix(".new")
-        with contextlib.suppress(OSError):  # a full disk: the next run reads more
-            new.write_text(json.dumps(self.fresh), encoding="utf-8")
-            os.replace(new, path)
+    def save(self) -> None:
+        """Keep for the next run what need not be read again, and of whom all is sealed."""
+        clean = {
+            name: self.began
+            for name, visit in self.visits.items()
+            if not visit.odd and not visit.unfinished
+        }
+        for name, data in ((SEEN, self.fresh), (LOOKED, self.looked | clean)):
+            path = self.store.root / name
+            new = path.with_suffix(".new")
+            with contextlib.suppress(OSError):  # a full disk: the next run reads more
+                with open(new, "w", opener=private, encoding="utf-8") as file:
+                    json.dump(data, file)
+                os.replace(new, path)
 
 
 def assignments(settings: Settings) -> set[str]:
@@ -245,7 +257,7 @@ def seal(settings: Settings, *, test: bool = False, patient: bool = False) -> Re
         healed = store.heal()
         sweep = Sweep(settings, store)
         table = _run(sweep, patient)
-        sweep.save_seen()
+        sweep.save()
         report = _report(sweep, table, healed)
         receipts.deliver(settings, store, report)
     return report
@@ -337,12 +349,12 @@ def _sooner(one: float | None, other: float | None) -> float | None:
     return min((wait for wait in (one, other) if wait is not None), default=None)
 
 
-def _read_seen(store: Store) -> dict[str, list[str]]:
+def _read(store: Store, name: str) -> dict:
     try:
-        seen = json.loads((store.root / ".seen.json").read_text(encoding="utf-8"))
+        data = json.loads((store.root / name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return seen if isinstance(seen, dict) else {}
+    return data if isinstance(data, dict) else {}
 
 
 def add_commands(subparsers) -> None:

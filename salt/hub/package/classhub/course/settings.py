@@ -35,7 +35,13 @@ class Person:
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of one course; `max_bytes` is of one assignment or submission."""
+    """Settings of one course.
+
+    Attributes:
+        max_files, max_bytes: of one assignment or submission
+        grace: seconds of lateness that are forgiven
+        assignments: the calendar, name -> {release, due, cutoff, return, grace, extensions}
+    """
 
     course_id: str
     people: tuple[Person, ...]
@@ -46,6 +52,8 @@ class Settings:
     timezone: str = "Etc/UTC"
     max_files: int = 10_000
     max_bytes: int = 512 << 20
+    grace: int = 0
+    assignments: dict[str, dict] = field(default_factory=dict)
     by_name: dict[str, Person] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -3,12 +3,12 @@
 from argparse import Namespace
 
 from classhub.course import exchange, feedback, gradebook, trees
-from classhub.course.collecting import Times, in_words, sealed_at
 from classhub.course.homes import Home
 from classhub.course.release import check_known, names_in
 from classhub.course.report import Report, Unfit, each
 from classhub.course.settings import Person, Settings
 from classhub.course.store import Store
+from classhub.course.times import in_words, made_at, times_of
 
 
 class Status:
@@ -18,8 +18,9 @@ class Status:
         people: username -> {has, opened, submitted, late, collected, graded, returned}
     """
 
-    def __init__(self, settings: Settings, assignment: str, times: Times) -> None:
-        self.settings, self.assignment, self.times = settings, assignment, times
+    def __init__(self, settings: Settings, assignment: str) -> None:
+        self.settings, self.assignment = settings, assignment
+        self.times = times_of(settings, assignment)
         self.store = Store(settings.store)
         self.scores = gradebook.scores(settings, assignment)
         released = settings.course_dir / "release" / assignment
@@ -57,12 +58,12 @@ class Status:
         target = self.settings.course_dir / "submitted" / person.username / self.assignment
         if not lines:
             return {"submitted": "", "late": "", "collected": target.is_dir()}
-        when, due = max(map(sealed_at, lines)), self.times.due_for(person.username)
-        late = int((when - due).total_seconds()) if due else 0
+        when = max(map(made_at, lines))
+        late = self.times.late(person.username, when)
         shown = when.astimezone(self.settings.zone).isoformat(" ", "seconds")
         return {
             "submitted": shown,
-            "late": in_words(late) if late > 0 else "",
+            "late": in_words(late) if late else "",
             "collected": target.is_dir(),
         }
 
@@ -95,7 +96,7 @@ def status(settings: Settings, arguments: Namespace) -> Report:
     """How far each person is."""
     assignment = arguments.assignment
     check_known(settings, assignment)
-    run = Status(settings, assignment, Times())
+    run = Status(settings, assignment)
     table = each(f"status {assignment}", settings.chosen(arguments.students), run.of)
     released = assignment in names_in(settings.course_exchange / "outbound")
     counts = {

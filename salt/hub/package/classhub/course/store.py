@@ -3,7 +3,7 @@
     <store>/<assignment>/<user>/<seal>/manifest.json    what was sealed, from where and when
     <store>/<assignment>/<user>/<seal>/files/           the submission
     <store>/ledger.jsonl                                a line for each seal
-    <store>/.staging/  .due/  .lock  .seen.json         work in hand; receipts not yet written
+    <store>/.staging/  .due/  .lock  .*.json            work in hand; receipts not yet written
 
 A seal is staged, flushed to the disk and renamed into place; then its line is added to the ledger.
 `heal` completes whatever a killed run or a full disk left between two of these steps.
@@ -28,7 +28,17 @@ MANIFEST = "manifest.json"
 LEDGER = "(ledger)"  # no username
 LOCK_SECONDS = 120
 # What the ledger repeats of a manifest.
-REPEATED = ("assignment", "user", "uid", "seal", "source", "sealed_at", "changed_at", "content")
+REPEATED = (
+    "assignment",
+    "user",
+    "uid",
+    "seal",
+    "source",
+    "sealed_at",
+    "changed_at",
+    "unseen_until",
+    "content",
+)
 
 
 def now() -> datetime:
@@ -94,8 +104,8 @@ class Store:
         """Make a staged submission a sealed one.
 
         Args:
-            manifest: {course, assignment, user, uid, source, changed_at, files}; the seal's name
-                and time are given here.
+            manifest: {course, assignment, user, uid, source, changed_at, unseen_until, files}; the
+                seal's name and time are given here.
 
         Returns:
             Its line of the ledger.

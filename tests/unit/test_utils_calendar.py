@@ -1,0 +1,77 @@
+"""The calendar in pillar: every fault is named with its key, and what YAML made of a time is a text again."""
+
+import datetime
+
+import pytest
+
+from tests.support.loading import load
+
+calendar = load("utils", "classhub_calendar")
+SOUND = {
+    "release": "2030-01-01T08:00",
+    "due": "2030-01-31T23:59",
+    "cutoff": "2030-02-02T23:59",
+    "return": "2030-02-10T12:00",
+    "grace": 300,
+    "extensions": {"ada": "2030-02-05T23:59"},
+}
+
+
+def faults(changes, name="ps1"):
+    return calendar.faults({name: SOUND | changes}, "Europe/Berlin", ["ada"])
+
+
+def test_a_sound_calendar_has_no_faults():
+    assert faults({}) == []
+    assert calendar.faults({}, "UTC", []) == []
+    assert calendar.faults({"ps1": {"due": "2030-01-31 23:59+05:00"}}, "UTC", []) == []
+
+
+def test_times_that_yaml_has_made_are_texts_again():
+    made = {"ps1": {"due": datetime.datetime(2030, 1, 31, 23, 59), "extensions": {"ada": "x"}}}
+    assert calendar.plain(made) == {
+        "ps1": {"due": "2030-01-31T23:59:00", "extensions": {"ada": "x"}}
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"do": "2030-01-31T23:59"}, "do: unknown setting; there are release, due"),
+        ({"due": "tomorrow"}, "due: 'tomorrow' is not a time; write 2030-01-31T23:59"),
+        ({"due": "2030-01-31"}, "due: '2030-01-31' is not a time"),
+        ({"due": 5}, "due: 5 is not a time"),
+        ({"return": "2030-03-31T02:30"}, "return: 2030-03-31T02:30 does not exist in Europe/Ber"),
+        ({"due": "2029-12-31T00:00"}, "due: is before release"),
+        ({"cutoff": "2030-01-02T00:00"}, "cutoff: is before due"),
+        ({"return": "2030-02-01T00:00"}, "return: is before cutoff"),
+        ({"grace": -1}, "grace: -1 is not a number of seconds"),
+        ({"grace": "10m"}, "grace: '10m' is not a number of seconds"),
+        ({"extensions": {"eve": "2030-02-05T23:59"}}, "extensions:eve: is not in the roster"),
+        ({"extensions": {"ada": "2030-01-05T23:59"}}, "extensions:ada: is before due"),
+        ({"extensions": {"ada": "soon"}}, "extensions:ada: 'soon' is not a time"),
+        ({"extensions": ["ada"]}, "extensions: must be a mapping"),
+    ],
+)
+def test_a_fault_is_named_with_its_key(changes, fault):
+    (found,) = faults(changes)
+    assert found.startswith(f"classhub:course:assignments:ps1:{fault}")
+
+
+def test_an_extension_of_nothing():
+    found = calendar.faults({"ps1": {"extensions": {"ada": "2030-01-01T00:00"}}}, "UTC", ["ada"])
+    assert found == ["classhub:course:assignments:ps1:extensions: there is no due time to extend"]
+
+
+@pytest.mark.parametrize("name", ["a/b", ".hidden", "a+b", ""])
+def test_a_name_that_no_assignment_can_have(name):
+    assert "cannot be the name" in faults({}, name)[0]
+
+
+def test_an_assignment_that_is_no_mapping():
+    (found,) = calendar.faults({"ps1": "2030-01-31"}, "UTC", [])
+    assert "must be a mapping of release, due" in found
+
+
+def test_an_hour_that_comes_twice_is_taken():
+    assert calendar.faults({"ps1": {"due": "2030-10-27T02:30"}}, "Europe/Berlin", []) == []
