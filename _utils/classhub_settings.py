@@ -284,6 +284,7 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "hub:port": _PORT,
     "hub:api_port": _PORT,
     "hub:proxy_api_port": _PORT,
+    "hub:formgrader_port": _PORT,
     "hub:authenticator": _one_of(AUTHENTICATORS),
     "hub:active_server_limit": _number(0, 1_000_000),
     "hub:concurrent_spawn_limit": _number(1, 1000),
@@ -418,9 +419,9 @@ def _relations(settings: dict) -> list[str]:
         faults.append(
             "classhub:hub:authenticator: lab is for labs; a class with a real certificate may not use it"
         )
-    ports = [hub[key] for key in ("port", "api_port", "proxy_api_port")]
+    ports = [hub[key] for key in ("port", "api_port", "proxy_api_port", "formgrader_port")]
     if len(set(ports)) < len(ports):
-        faults.append("classhub:hub: port, api_port and proxy_api_port must differ")
+        faults.append("classhub:hub: port, api_port, proxy_api_port and formgrader_port must differ")
     return faults
 
 

@@ -1,8 +1,13 @@
-# Takes the course's tools off the hub: the sweep and the settings. The course, the sealed submissions and the exchange
+# Takes the course's tools off the hub: the sweep, the formgrader and the settings. The course, the sealed submissions and the exchange
 # stay: they are the class's, not the installation's.
 Course sweep is stopped:
   service.dead:
     - name: classhub-sweep.timer
+    - enable: False
+
+Course formgrader is stopped:
+  service.dead:
+    - name: classhub-formgrader
     - enable: False
 
 Course units and settings are absent:
@@ -10,6 +15,9 @@ Course units and settings are absent:
     - names:
       - /etc/systemd/system/classhub-sweep.timer
       - /etc/systemd/system/classhub-sweep.service
+      - /etc/systemd/system/classhub-formgrader.service
+      - /etc/jupyterhub/formgrader.env
       - /etc/classhub/course.json
     - require:
+      - service: Course formgrader is stopped
       - service: Course sweep is stopped

@@ -1,6 +1,8 @@
-# The course on the hub: its settings and directories, nbgrader's exchange, and the sweep that seals submissions.
+# The course on the hub: its settings and directories, nbgrader's exchange, the sweep that seals submissions,
+# and the formgrader.
 # Needs: storage, the roster's accounts and the hub's virtual environment; each file includes what it needs.
 include:
   - course.settings
   - course.exchange
   - course.sweep
+  - course.formgrader

@@ -13,6 +13,7 @@ Hub settings are written:
         domain: {{ classhub["domain"] | json }}
         public_certificate: {{ classhub["public_certificate"] | json }}
         groups: {{ classhub["roster"]["groups"].values() | sort | json }}
+        staff: {{ [classhub["roster"]["groups"]["grader"], classhub["roster"]["groups"]["instructor"]] | json }}
         course: {{ classhub["course"] | json }}
         exchange: /home/.classhub/exchange
         server: {{ classhub["server"] | json }}
@@ -56,6 +57,7 @@ Hub secrets are generated:
       - CONFIGPROXY_AUTH_TOKEN
       - CLASSHUB_PROXY_SYNC_TOKEN
       - CLASSHUB_ADMIN_TOKEN
+      - CLASSHUB_FORMGRADER_TOKEN
     - user: root
     - group: root
     - mode: "0600"
