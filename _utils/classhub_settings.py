@@ -421,7 +421,9 @@ def _relations(settings: dict) -> list[str]:
         )
     ports = [hub[key] for key in ("port", "api_port", "proxy_api_port", "formgrader_port")]
     if len(set(ports)) < len(ports):
-        faults.append("classhub:hub: port, api_port, proxy_api_port and formgrader_port must differ")
+        faults.append(
+            "classhub:hub: port, api_port, proxy_api_port and formgrader_port must differ"
+        )
     return faults
 
 

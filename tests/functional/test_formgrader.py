@@ -242,7 +242,9 @@ def test_the_assignments_are_listed(formgrader):
 
 
 def test_grading_by_hand(formgrader):
-    grade, comment = (f"formgrader/api/{kind}/{formgrader.ids[kind]}" for kind in ("grade", "comment"))
+    grade, comment = (
+        f"formgrader/api/{kind}/{formgrader.ids[kind]}" for kind in ("grade", "comment")
+    )
     scored = formgrader.request("gina", grade, "PUT", json={"manual_score": 4, "extra_credit": 0.5})
     assert scored.json()["manual_score"] == 4
     written = formgrader.request("prof", comment, "PUT", json={"manual_comment": "well done"})
@@ -256,7 +258,10 @@ def test_grading_by_hand(formgrader):
 def test_grades_written_meanwhile_are_seen(formgrader):
     path = f"formgrader/api/grades?submission_id={formgrader.ids['submission']}"
     formgrader.request("gina", path)
-    with contextlib.closing(sqlite3.connect(formgrader.course / "gradebook.db")) as database, database:
+    with (
+        contextlib.closing(sqlite3.connect(formgrader.course / "gradebook.db")) as database,
+        database,
+    ):
         database.execute("UPDATE grade SET auto_score = 1.25")
     assert formgrader.request("gina", path).json()[0]["auto_score"] == 1.25
 
@@ -275,7 +280,9 @@ def test_a_browser_signs_in_at_the_hub_and_grades(formgrader):
         forged = browser.put(grade, json={"manual_score": 5})
         assert forged.status_code == 403
         token = {"X-CSRFToken": browser.cookies["_xsrf"]}
-        assert browser.put(grade, json={"manual_score": 3}, headers=token).json()["manual_score"] == 3
+        assert (
+            browser.put(grade, json={"manual_score": 3}, headers=token).json()["manual_score"] == 3
+        )
 
 
 def test_due_date_and_names_can_be_changed(formgrader):
@@ -353,10 +360,13 @@ def test_only_scripts_of_nbgraders_may_run(formgrader):
     assert words[:2] == [static, "'unsafe-hashes'"]
     assert all(word.startswith("'sha256-") for word in words[2:])
     sources = re.findall(r'<script[^>]* src="([^"]*)"', page)
-    own = [source for source in sources if source.startswith("/services/formgrader/formgrader/static/")]
+    own = [
+        source for source in sources if source.startswith("/services/formgrader/formgrader/static/")
+    ]
     assert len(own) > 8
     assert {
-        formgrader.request("", source.removeprefix("/services/formgrader/")).status_code for source in own
+        formgrader.request("", source.removeprefix("/services/formgrader/")).status_code
+        for source in own
     } == {200}
 
 

@@ -120,7 +120,9 @@ def test_the_formgrader_is_for_graders_and_instructors(tmp_path):
 def test_services_have_titles_in_the_menu(info, shown):
     own = FileSystemLoader([config.TEMPLATES, TEMPLATES])
     theirs = PrefixLoader({"templates": FileSystemLoader(TEMPLATES)})
-    page = Environment(loader=ChoiceLoader([theirs, own]), autoescape=True).get_template("page.html")
+    page = Environment(loader=ChoiceLoader([theirs, own]), autoescape=True).get_template(
+        "page.html"
+    )
     service = SimpleNamespace(name="formgrader", href="/services/formgrader/", info=info)
     line = "".join(page.blocks["service"](page.new_context({"service": service})))
     assert f'href="/services/formgrader/">{shown}</a>' in line

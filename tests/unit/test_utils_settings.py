@@ -138,7 +138,10 @@ BAD = [
     ({"roster": {"file": "../../etc/shadow"}}, "classhub:roster:file:"),
     ({"proxy": {"tls": "files"}}, "classhub:proxy:certificate: missing"),
     ({"proxy": {"certificate": "hello"}}, "classhub:proxy:certificate: 'hello' is not PEM text"),
-    ({"hub": {"port": 8081}}, "classhub:hub: port, api_port, proxy_api_port and formgrader_port must differ"),
+    (
+        {"hub": {"port": 8081}},
+        "classhub:hub: port, api_port, proxy_api_port and formgrader_port must differ",
+    ),
 ]
 
 

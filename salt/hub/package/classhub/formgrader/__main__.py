@@ -41,6 +41,7 @@ def application(config: Path) -> Application:
     Args:
         config: the course's settings.
     """
+    config = config.resolve()
     os.chdir(settings.load(config).course_dir)  # where nbgrader looks for its configuration
     course = Course(debug=False)  # otherwise a page shows nbgrader's whole configuration
     course.initialize([])
