@@ -1,5 +1,5 @@
-# Takes the course's tools off the hub: the sweep, the formgrader and the settings. The course, the sealed submissions and the exchange
-# stay: they are the class's, not the installation's.
+# Takes the course's tools off the hub: the sweep, the formgrader, the settings and the mirror of the repository. The
+# course, the sealed submissions and the exchange stay: they are the class's, not the installation's.
 Course sweep is stopped:
   service.dead:
     - name: classhub-sweep.timer
@@ -18,6 +18,8 @@ Course units and settings are absent:
       - /etc/systemd/system/classhub-formgrader.service
       - /etc/jupyterhub/formgrader.env
       - /etc/classhub/course.json
+      - /etc/classhub/deploy_key
+      - /var/lib/classhub/source.git
     - require:
       - service: Course formgrader is stopped
       - service: Course sweep is stopped

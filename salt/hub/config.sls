@@ -14,7 +14,7 @@ Hub settings are written:
         public_certificate: {{ classhub["public_certificate"] | json }}
         groups: {{ classhub["roster"]["groups"].values() | sort | json }}
         staff: {{ [classhub["roster"]["groups"]["grader"], classhub["roster"]["groups"]["instructor"]] | json }}
-        course: {{ classhub["course"] | json }}
+        course: {{ {"id": classhub["course"]["id"], "title": classhub["course"]["title"], "timezone": classhub["course"]["timezone"]} | json }}
         exchange: /home/.classhub/exchange
         server: {{ classhub["server"] | json }}
         hub: {{ classhub["hub"] | json }}

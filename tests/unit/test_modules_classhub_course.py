@@ -8,7 +8,14 @@ from salt.exceptions import CommandExecutionError
 from tests.support.loading import load
 
 REPORT = {"table": {"ada": "done: given"}, "summary": {"done": 1, "skipped": 0, "failed": 0}}
-COURSE = {"id": "intro", "timezone": "Europe/Paris", "max_files": 10, "max_size": "2M"}
+SOURCE = {"directory": "", "git": "https://example.edu/course.git", "ref": "v1", "subdir": "hw"}
+COURSE = {
+    "id": "intro",
+    "timezone": "Europe/Paris",
+    "max_files": 10,
+    "max_size": "2M",
+    "source": SOURCE | {"deploy_key": "not-a-secret"},
+}
 PEOPLE = [
     {"username": "ada", "role": "student", "name": "Ada Lind"},
     {"username": "prof", "role": "instructor", "name": "Pat Moreau"},
@@ -52,6 +59,10 @@ def test_settings_have_the_uids_of_the_ledger_and_no_names(module):
         "timezone": "Europe/Paris",
         "max_files": 10,
         "max_bytes": 2 << 20,
+        "source_directory": "",
+        "source_git": "https://example.edu/course.git",
+        "source_ref": "v1",
+        "source_subdir": "hw",
         "people": [
             {"username": "ada", "uid": 20001, "role": "student"},
             {"username": "prof", "uid": 20002, "role": "instructor"},

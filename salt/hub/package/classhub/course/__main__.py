@@ -16,7 +16,7 @@ from classhub.course import settings
 from classhub.course.report import Refused, tell
 
 # Modules with verbs. Each has add_commands(subparsers), which sets `run`: (Settings, Namespace) -> Report.
-MODULES = ("exchange", "release", "sealing", "receipts", "collecting")
+MODULES = ("exchange", "source", "release", "sealing", "receipts", "collecting")
 
 
 def parser() -> argparse.ArgumentParser:

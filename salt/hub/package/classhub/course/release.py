@@ -13,7 +13,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from classhub.course import exchange, trees
+from classhub.course import exchange, source, tools, trees
 from classhub.course.homes import Home
 from classhub.course.report import Progress, Refused, Report, Unfit, attempt, each, tell
 from classhub.course.settings import Person, Settings, check_assignment
@@ -55,20 +55,10 @@ def check_source(settings: Settings, assignment: str) -> None:
 def nbgrader(course_dir: Path, *words: str) -> subprocess.CompletedProcess:
     """Run nbgrader in the course, without capabilities and with a home of its own: it reaches no student's files."""
     bins = os.pathsep.join((str(Path(sys.executable).parent), "/usr/bin", "/bin"))
-    bare = ("setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all")
     with tempfile.TemporaryDirectory() as home:
-        return subprocess.run(
-            [*bare, "nbgrader", *words],
-            cwd=course_dir,
-            env={"PATH": bins, "HOME": home, "LC_ALL": "C.UTF-8", "PYTHONNOUSERSITE": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=GENERATE_TIMEOUT,
-            check=False,
-        )
+        env = {"PATH": bins, "HOME": home, "LC_ALL": "C.UTF-8", "PYTHONNOUSERSITE": "1"}
+        command = ("nbgrader", *words)
+        return tools.run(command, course_dir, env, GENERATE_TIMEOUT, stderr=subprocess.STDOUT)
 
 
 def generate(settings: Settings, assignment: str) -> None:
@@ -85,7 +75,8 @@ def generate(settings: Settings, assignment: str) -> None:
     except subprocess.TimeoutExpired:
         raise Refused(f"nbgrader did not generate {assignment} in time") from None
     if result.returncode != 0:
-        words = " / ".join(result.stdout.strip().splitlines()[-5:])
+        lines = result.stdout.decode(errors="replace").strip().splitlines()
+        words = " / ".join(lines[-5:])
         raise Refused(f"nbgrader could not generate {assignment}: {words}")
     (course / "release").mkdir(exist_ok=True)
     with trees.opened(course / GENERATED) as made, trees.opened(course / "release") as released:
@@ -178,10 +169,12 @@ class Handout:
 
 def release(settings: Settings, arguments: Namespace) -> Report:
     """Release an assignment to the exchange, and to the homes of all students or of those named."""
-    assignment, test = arguments.assignment, arguments.test
+    assignment, test = check_assignment(arguments.assignment), arguments.test
     people = settings.chosen(arguments.students)
-    check_known(settings, assignment)
-    (check_source if arguments.generate else check_released)(settings, assignment)
+    taken = source.take(settings, assignment, test) if arguments.generate else ""
+    if not (test and taken.startswith("done")):
+        check_known(settings, assignment)
+        (check_source if arguments.generate else check_released)(settings, assignment)
     if arguments.generate and not test:
         generate(settings, assignment)
     if test and assignment not in names_in(settings.course_dir / "release"):
@@ -195,7 +188,8 @@ def release(settings: Settings, arguments: Namespace) -> Report:
     if not test:
         with trees.opened(settings.homes) as homes:
             trees.sync(homes)  # the renames, too
-    return Report(table, {"assignment": assignment, "test": test, "exchange": outbound})
+    summary = {"assignment": assignment, "test": test, "exchange": outbound}
+    return Report(table, summary | ({"source": taken} if taken else {}))
 
 
 def status(settings: Settings, arguments: Namespace) -> Report:

@@ -32,7 +32,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of one course; `max_bytes` is of one assignment or submission."""
+    """Settings of one course; `max_bytes` is of one assignment or submission, `source_*` where assignments come from."""
 
     course_id: str
     people: tuple[Person, ...]
@@ -43,6 +43,12 @@ class Settings:
     timezone: str = "Etc/UTC"
     max_files: int = 10_000
     max_bytes: int = 512 << 20
+    source_directory: str = ""
+    source_git: str = ""
+    source_ref: str = "main"
+    source_subdir: str = "source"
+    mirror: Path = Path("/var/lib/classhub/source.git")
+    deploy_key: Path = Path("/etc/classhub/deploy_key")
     by_name: dict[str, Person] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
