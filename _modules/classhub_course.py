@@ -39,6 +39,7 @@ def settings(course_dir: str, exchange: str, store: str) -> dict:
             "The course has no settings:\n- " + "\n- ".join(planned["faults"])
         )
     course, people = __pillar__["classhub"]["course"], __pillar__["classhub"]["people"]
+    source = {name: course["source"][name] for name in ("directory", "git", "ref", "subdir")}
     return {
         "course_id": course["id"],
         "course_dir": course_dir,
@@ -49,6 +50,7 @@ def settings(course_dir: str, exchange: str, store: str) -> dict:
         "grace": course["grace"],
         "max_files": course["max_files"],
         "max_bytes": __utils__["classhub_settings.size"](course["max_size"]),
+        **{f"source_{name}": value for name, value in source.items()},
         "people": [
             {
                 "username": person["username"],

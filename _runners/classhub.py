@@ -120,6 +120,31 @@ def assignments() -> dict:
     return _course("assignments")
 
 
+def fetch_source(test: bool = False) -> dict:
+    """Bring the assignments from where pillar says they come from (``course:source``) into the course's ``source/``.
+
+    An assignment that is not there stays. What was changed in ``source/`` is kept in ``source/.previous``.
+
+    Args:
+        test: only say what would be done.
+
+    Returns:
+        ``table``: assignment -> ``done: taken at <commit>``, ``skipped: is the same`` or ``failed: why``;
+        ``summary``: where they come from.
+
+    Raises:
+        Refusal: the repository cannot be reached, or has no such ref or directory; the course keeps what
+            it has.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.fetch_source
+    """
+    return _course("fetch_source", test=test)
+
+
 def release(
     assignment: str,
     force: bool = False,
@@ -135,7 +160,8 @@ def release(
         assignment: its name.
         force: give it anew; what students have is kept beside it, as ``ps1.before-<time>``.
         students: these alone, such as ``ada,bob``; they are given it, the others can fetch it.
-        generate: make the release version from ``source/`` first; if not, ``release/`` is handed out as it is.
+        generate: bring it from where assignments come from, if pillar says where (``course:source``), and make the
+            release version from ``source/`` first; if not, ``release/`` is handed out as it is.
         test: only say what would be done.
 
     Returns:

@@ -20,7 +20,7 @@ DRIVERS = ("nfs", "shared", "local")
 TLS = ("self-signed", "files")
 AUTHENTICATORS = ("lab",)
 # settings that only one role may read; every other minion gets them empty
-PRIVATE = {"hub:lab_password": "hub", "proxy:key": "proxy"}
+PRIVATE = {"hub:lab_password": "hub", "proxy:key": "proxy", "course:source:deploy_key": "hub"}
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE = re.compile(r"(\d+)([KMGT]?)")
@@ -29,6 +29,11 @@ _DOMAIN = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]
 _COURSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _DIGEST = re.compile(r"[\w.:/-]+@sha256:[0-9a-f]{64}")
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[\w,-]+\])?==[\w.+!-]+")
+_REPOSITORY = re.compile(
+    r"https://[^@\s]+|ssh://[\w.@:-]+/\S+|[A-Za-z0-9][\w.-]*@[A-Za-z0-9][\w.-]*:\S+|file:///\S+"
+)
+_REF = re.compile(r"(?!.*(\.\.|//|/\.|\.lock$))[A-Za-z0-9][\w./+-]{0,199}")
+_SUBDIR = re.compile(r"(?!/|(.*/)?\.\.?(/|$))[\w. +-]*(/[\w. +-]+)*/?")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9.+-]+")
 
 
@@ -93,8 +98,11 @@ def for_minion(settings: dict, minion_id: str) -> dict:
     mine["nodes"] = {k: v["address"] for k, v in hosts.items() if "node" in v["roles"]}
     for path, role in PRIVATE.items():
         if role not in mine["roles"]:
-            section, key = path.split(":")
-            mine[section][key] = ""
+            *sections, key = path.split(":")
+            section = mine
+            for name in sections:
+                section = section[name]
+            section[key] = ""
     return mine
 
 
@@ -254,6 +262,16 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "course:grace": _number(0, 7 * 86400),
     "course:max_files": _number(1, 1_000_000),
     "course:max_size": size,
+    "course:source:directory": _optional(_absolute),
+    "course:source:git": _optional(
+        _matches(
+            _REPOSITORY,
+            "a repository (https://, ssh://, git@host:path or file://), without a password",
+        )
+    ),
+    "course:source:ref": _matches(_REF, "a branch, tag or commit"),
+    "course:source:subdir": _matches(_SUBDIR, "a directory inside the repository"),
+    "course:source:deploy_key": _optional(_pem("PRIVATE KEY")),
     "domain": _matches(_DOMAIN, "a domain name such as class.example.edu"),
     "site:ca_bundle": _optional(_pem("CERTIFICATE")),
     "site:packages": _each(_matches(_PACKAGE, "a Debian package")),
@@ -285,6 +303,7 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "hub:port": _PORT,
     "hub:api_port": _PORT,
     "hub:proxy_api_port": _PORT,
+    "hub:formgrader_port": _PORT,
     "hub:authenticator": _one_of(AUTHENTICATORS),
     "hub:active_server_limit": _number(0, 1_000_000),
     "hub:concurrent_spawn_limit": _number(1, 1000),
@@ -415,13 +434,27 @@ def _relations(settings: dict) -> list[str]:
             "classhub:storage:driver: local serves a class of one host; use nfs or shared"
         )
     faults += _certificate(proxy, settings["domain"])
+    faults += _source(settings["course"]["source"])
     if hub["authenticator"] == "lab" and is_public(proxy):
         faults.append(
             "classhub:hub:authenticator: lab is for labs; a class with a real certificate may not use it"
         )
-    ports = [hub[key] for key in ("port", "api_port", "proxy_api_port")]
+    ports = [hub[key] for key in ("port", "api_port", "proxy_api_port", "formgrader_port")]
     if len(set(ports)) < len(ports):
-        faults.append("classhub:hub: port, api_port and proxy_api_port must differ")
+        faults.append(
+            "classhub:hub: port, api_port, proxy_api_port and formgrader_port must differ"
+        )
+    return faults
+
+
+def _source(source: dict) -> list[str]:
+    faults = []
+    if source["directory"] and source["git"]:
+        faults.append(
+            "classhub:course:source: give either a directory or a git repository, not both"
+        )
+    if source["deploy_key"] and source["git"].startswith(("https:", "file:")):
+        faults.append("classhub:course:source:deploy_key: is for a repository that is read by ssh")
     return faults
 
 

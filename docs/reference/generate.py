@@ -78,11 +78,19 @@ def section(node: yaml.Node) -> bool:
 
 
 def table(pairs: list[tuple[yaml.Node, yaml.Node]], lines: list[str], where: str) -> str:
-    rows = ["| key | default | what it is |", "|---|---|---|"]
+    head = ["| key | default | what it is |", "|---|---|---|"]
+    return "\n".join([*head, *rows(pairs, lines, where)])
+
+
+def rows(pairs: list[tuple[yaml.Node, yaml.Node]], lines: list[str], where: str) -> Iterator[str]:
+    """A row for each key; a mapping whose keys are explained has theirs below it."""
     for key, value in pairs:
-        path = f"`{where}:{key.value}`"
-        rows.append(f"| {path} | {default(value)} | {cell(comment(lines, key))} |")
-    return "\n".join(rows)
+        path = f"{where}:{key.value}"
+        explained = section(value) and any(comment(lines, inner) for inner, _ in value.value)
+        shown = "the keys below" if explained else default(value)
+        yield f"| `{path}` | {shown} | {cell(comment(lines, key))} |"
+        if explained:
+            yield from rows(value.value, lines, path)
 
 
 def comment(lines: list[str], node: yaml.Node) -> str:

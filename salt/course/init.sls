@@ -1,8 +1,10 @@
-# The course on the hub: its settings and directories, nbgrader's exchange, the sweep that seals submissions, and the
-# calendar.
+# The course on the hub: its settings and directories, nbgrader's exchange, where assignments come from, the sweep that
+# seals submissions, the calendar and the formgrader.
 # Needs: storage, the roster's accounts and the hub's virtual environment; each file includes what it needs.
 include:
   - course.settings
   - course.exchange
+  - course.source
   - course.sweep
   - course.calendar
+  - course.formgrader

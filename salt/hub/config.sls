@@ -13,7 +13,8 @@ Hub settings are written:
         domain: {{ classhub["domain"] | json }}
         public_certificate: {{ classhub["public_certificate"] | json }}
         groups: {{ classhub["roster"]["groups"].values() | sort | json }}
-        course: {{ classhub["course"] | json }}
+        staff: {{ [classhub["roster"]["groups"]["grader"], classhub["roster"]["groups"]["instructor"]] | json }}
+        course: {{ {"id": classhub["course"]["id"], "title": classhub["course"]["title"], "timezone": classhub["course"]["timezone"]} | json }}
         exchange: /home/.classhub/exchange
         server: {{ classhub["server"] | json }}
         hub: {{ classhub["hub"] | json }}
@@ -56,6 +57,7 @@ Hub secrets are generated:
       - CONFIGPROXY_AUTH_TOKEN
       - CLASSHUB_PROXY_SYNC_TOKEN
       - CLASSHUB_ADMIN_TOKEN
+      - CLASSHUB_FORMGRADER_TOKEN
     - user: root
     - group: root
     - mode: "0600"

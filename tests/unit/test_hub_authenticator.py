@@ -32,9 +32,9 @@ def authenticator(monkeypatch):
 @pytest.mark.parametrize(
     ("username", "password", "result"),
     [
-        ("alice", "example", "alice"),
-        (" Alice ", "example", "alice"),
-        ("carol", "example", "carol"),
+        ("alice", "example", {"name": "alice", "groups": ["students"]}),
+        (" Alice ", "example", {"name": "alice", "groups": ["students"]}),
+        ("carol", "example", {"name": "carol", "groups": ["students"]}),
         ("alice", "Example", None),
         ("alice", "", None),
         ("alice", "exämple", None),
@@ -52,13 +52,20 @@ def test_sign_in(authenticator, username, password, result):
 def test_sign_in_goes_through_jupyterhub(authenticator):
     data = {"username": "Alice", "password": "example"}
     model = asyncio.run(authenticator.get_authenticated_user(None, data))
-    assert model["name"] == "alice"
+    assert (model["name"], model["groups"]) == ("alice", ["students"])
     assert not model["admin"]
 
 
-@pytest.mark.parametrize(("name", "stays"), [("alice", True), ("eve", False), ("nobody", False)])
-def test_session_ends_with_the_place_on_the_roster(authenticator, name, stays):
-    assert asyncio.run(authenticator.refresh_user(SimpleNamespace(name=name))) is stays
+@pytest.mark.parametrize("name", ["eve", "nobody"])
+def test_session_ends_with_the_place_on_the_roster(authenticator, name):
+    assert asyncio.run(authenticator.refresh_user(SimpleNamespace(name=name))) is False
+
+
+def test_groups_of_a_session_follow_the_roster(authenticator, monkeypatch):
+    alice = SimpleNamespace(name="alice")
+    assert asyncio.run(authenticator.refresh_user(alice))["groups"] == ["students"]
+    monkeypatch.setitem(GROUPS, "graders", (501, ["alice"]))
+    assert asyncio.run(authenticator.refresh_user(alice))["groups"] == ["students", "graders"]
 
 
 def test_refused_with_a_real_certificate():

@@ -1,22 +1,27 @@
 """The hub's settings file becomes JupyterHub's configuration."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader
 
 import tests.support.hub  # noqa: F401  isort: skip
 
+from jupyterhub._data import DATA_FILES_PATH
 from traitlets.config import Config
 
 from classhub import config
 from classhub.authenticator import LabAuthenticator
 from classhub.spawner import ClassSpawner
 
+TEMPLATES = f"{DATA_FILES_PATH}/templates"
 SETTINGS = {
     "address": "10.0.0.1",
     "domain": "class.example.edu",
     "public_certificate": False,
     "groups": ["graders", "instructors", "students"],
+    "staff": ["graders", "instructors"],
     "course": {"id": "intro", "title": "Fish & <Chips>", "timezone": "Europe/Paris"},
     "exchange": "/mnt/exchange",
     "server": {
@@ -34,6 +39,7 @@ SETTINGS = {
         "port": 8000,
         "api_port": 8081,
         "proxy_api_port": 8001,
+        "formgrader_port": 8010,
         "authenticator": "lab",
         "lab_password": "example",
         "active_server_limit": 3,
@@ -46,6 +52,7 @@ SETTINGS = {
 def tokens(monkeypatch):
     monkeypatch.setenv("CLASSHUB_ADMIN_TOKEN", "a" * 64)
     monkeypatch.setenv("CLASSHUB_PROXY_SYNC_TOKEN", "b" * 64)
+    monkeypatch.setenv("CLASSHUB_FORMGRADER_TOKEN", "c" * 64)
 
 
 def configured(tmp_path, **sections) -> Config:
@@ -96,6 +103,29 @@ def test_nobody_is_admin_and_the_proxy_token_is_for_the_proxy_alone(tmp_path):
     assert scopes["proxy-sync"] == {"proxy"}
     assert not {scope for scope in scopes["operator"] if scope.startswith("admin:")}
     assert not {"tokens", "shutdown"} & scopes["operator"]
+
+
+def test_the_formgrader_is_for_graders_and_instructors(tmp_path):
+    hub = configured(tmp_path).JupyterHub
+    (service,) = [entry for entry in hub.services if entry["name"] == "formgrader"]
+    assert service["url"] == "http://127.0.0.1:8010"
+    assert service["api_token"] == "c" * 64
+    (role,) = [entry for entry in hub.load_roles if entry["name"] == "formgrader"]
+    assert role["groups"] == ["graders", "instructors"]
+    assert role["scopes"] == ["access:services!service=formgrader"]
+    assert "services" not in role
+
+
+@pytest.mark.parametrize(("info", "shown"), [({"title": "Grade"}, "Grade"), ({}, "formgrader")])
+def test_services_have_titles_in_the_menu(info, shown):
+    own = FileSystemLoader([config.TEMPLATES, TEMPLATES])
+    theirs = PrefixLoader({"templates": FileSystemLoader(TEMPLATES)})
+    page = Environment(loader=ChoiceLoader([theirs, own]), autoescape=True).get_template(
+        "page.html"
+    )
+    service = SimpleNamespace(name="formgrader", href="/services/formgrader/", info=info)
+    line = "".join(page.blocks["service"](page.new_context({"service": service})))
+    assert f'href="/services/formgrader/">{shown}</a>' in line
 
 
 def test_title_is_text(tmp_path):

@@ -33,6 +33,8 @@ SAID = [
         ["ps1"],
         ["--students=ada,bob", "--force", "--test"],
     ),
+    (lambda hub: hub.fetch_source(), "fetch-source", [], []),
+    (lambda hub: hub.fetch_source(test=True), "fetch-source", [], ["--test"]),
     (lambda hub: hub.status("ps1"), "status", ["ps1"], []),
     (lambda hub: hub.seal(), "seal", [], []),
     (lambda hub: hub.seal(test=True), "seal", [], ["--test"]),

@@ -8,6 +8,7 @@ from salt.exceptions import CommandExecutionError
 from tests.support.loading import load
 
 REPORT = {"table": {"ada": "done: given"}, "summary": {"done": 1, "skipped": 0, "failed": 0}}
+SOURCE = {"directory": "", "git": "https://example.edu/course.git", "ref": "v1", "subdir": "hw"}
 CALENDAR = {"ps1": {"due": "2030-01-31T23:59"}}
 COURSE = {
     "id": "intro",
@@ -16,6 +17,7 @@ COURSE = {
     "grace": 60,
     "max_files": 10,
     "max_size": "2M",
+    "source": SOURCE | {"deploy_key": "not-a-secret"},
 }
 PEOPLE = [
     {"username": "ada", "role": "student", "name": "Ada Lind", "email": "a@b.c", "section": "A"},
@@ -62,6 +64,10 @@ def test_settings_have_the_uids_of_the_ledger(module):
         "grace": 60,
         "max_files": 10,
         "max_bytes": 2 << 20,
+        "source_directory": "",
+        "source_git": "https://example.edu/course.git",
+        "source_ref": "v1",
+        "source_subdir": "hw",
         "people": [PEOPLE[0] | {"uid": 20001}, PEOPLE[1] | {"uid": 20002}],
     }
 

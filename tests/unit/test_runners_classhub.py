@@ -115,6 +115,7 @@ COURSE = [
         ("ps1",),
         {"force": True, "students": "ada", "generate": True, "test": False},
     ),
+    (lambda runner: runner.fetch_source(test=True), "fetch_source", (), {"test": True}),
     (lambda runner: runner.status("ps1"), "status", ("ps1",), {}),
     (lambda runner: runner.seal(test=True), "seal", (), {"test": True}),
     (lambda runner: runner.receipt("ada"), "receipt", ("ada", ""), {}),

@@ -138,7 +138,10 @@ BAD = [
     ({"roster": {"file": "../../etc/shadow"}}, "classhub:roster:file:"),
     ({"proxy": {"tls": "files"}}, "classhub:proxy:certificate: missing"),
     ({"proxy": {"certificate": "hello"}}, "classhub:proxy:certificate: 'hello' is not PEM text"),
-    ({"hub": {"port": 8081}}, "classhub:hub: port, api_port and proxy_api_port must differ"),
+    (
+        {"hub": {"port": 8081}},
+        "classhub:hub: port, api_port, proxy_api_port and formgrader_port must differ",
+    ),
 ]
 
 
@@ -171,6 +174,55 @@ def test_cpus_may_be_a_fraction_or_not(cpus):
     composed, faults = settings.compose(DEFAULTS, settings.merge(SOUND, {"server": {"cpus": cpus}}))
     assert faults == []
     assert composed["server"]["cpus"] == cpus
+
+
+SOURCES = [
+    {"directory": "/srv/course"},
+    {"git": "https://git.example.edu/course.git", "ref": "2030/spring", "subdir": "homework/2030"},
+    {"git": "git@git.example.edu:staff/course.git", "ref": "v1.0", "subdir": ""},
+    {"git": "ssh://git@git.example.edu:2222/course.git", "ref": "0123abcd"},
+    {"git": "file:///srv/course.git"},
+]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_places_that_assignments_can_come_from(source):
+    assert faults_of(course={"source": source}) == []
+
+
+KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nnot-a-secret\n"
+NO_SOURCES = [
+    ({"directory": "srv/course"}, "directory: 'srv/course' is not an absolute path"),
+    (
+        {"directory": "/a", "git": "https://b/c"},
+        "give either a directory or a git repository, not both",
+    ),
+    ({"git": "ext::sh -c id"}, "git: 'ext::sh -c id' is not a repository"),
+    ({"git": "--upload-pack=id"}, "git: '--upload-pack=id' is not a repository"),
+    ({"git": "https://pat:secret@b/c"}, "git: 'https://pat:secret@b/c' is not a repository"),
+    ({"git": "http://b/c"}, "git: 'http://b/c' is not a repository"),
+    ({"git": "-oProxyCommand=id@b:c"}, "git: '-oProxyCommand=id@b:c' is not a repository"),
+    ({"ref": "--output=x"}, "ref: '--output=x' is not a branch"),
+    ({"ref": "a..b"}, "ref: 'a..b' is not a branch"),
+    ({"ref": "main@{1}"}, "ref: 'main@{1}' is not a branch"),
+    ({"ref": ""}, "ref: '' is not a branch"),
+    ({"subdir": "../x"}, "subdir: '../x' is not a directory"),
+    ({"subdir": "a/../../x"}, "subdir: 'a/../../x' is not a directory"),
+    ({"subdir": "/etc"}, "subdir: '/etc' is not a directory"),
+    ({"deploy_key": "abc"}, "deploy_key: 'abc' is not PEM text"),
+    (
+        {"git": "https://b/c", "deploy_key": KEY},
+        "deploy_key: is for a repository that is read by ssh",
+    ),
+    ({"branch": "main"}, "branch: unknown setting"),
+]
+
+
+@pytest.mark.parametrize(("source", "fault"), NO_SOURCES)
+def test_faults_of_where_assignments_come_from(source, fault):
+    (found,) = faults_of(course={"source": source})
+    assert found.startswith("classhub:course:source")
+    assert fault in found
 
 
 def test_groups_and_nfs_options_of_ones_own():
@@ -267,10 +319,14 @@ def test_no_settings_at_all(given):
 
 
 def test_a_minion_sees_only_its_own_secrets():
-    composed, _ = settings.compose(DEFAULTS, SOUND)
+    key = "-----BEGIN OPENSSH PRIVATE KEY-----\nnot-a-secret\n"
+    given = SOUND | {"course": {"source": {"deploy_key": key}}}
+    composed, _ = settings.compose(DEFAULTS, given)
     hub, node = settings.for_minion(composed, "hub"), settings.for_minion(composed, "node1")
     assert hub["hub"]["lab_password"] == "not-a-secret"
     assert node["hub"]["lab_password"] == ""
+    assert hub["course"]["source"]["deploy_key"].startswith("-----BEGIN")
+    assert node["course"]["source"]["deploy_key"] == ""
     assert node["roles"] == ["node"]
     assert node["hub_host"] == {"id": "hub", "address": "192.0.2.11"}
     assert hub["nodes"] == {"node1": "192.0.2.21"}

@@ -10,15 +10,15 @@ from traitlets import Bool, List, Unicode
 FIRST_UID = 1000  # below are Debian's system accounts
 
 
-def on_roster(username: str, groups: list[str]) -> bool:
-    """Whether this is the account of a person in one of the groups."""
+def groups_of(username: str, groups: list[str]) -> list[str]:
+    """Which of the groups a person's account is in; none for everybody who is not on the roster."""
     try:
         account = pwd.getpwnam(username)
     except KeyError:
-        return False
+        return []
     if account.pw_uid < FIRST_UID:
-        return False
-    return any(is_member(account, group) for group in groups)
+        return []
+    return [group for group in groups if is_member(account, group)]
 
 
 def is_member(account: pwd.struct_passwd, group: str) -> bool:
@@ -39,6 +39,8 @@ class LabAuthenticator(Authenticator):
         config=True,
         help="Whether the class shows a real certificate, not a self-signed one.",
     )
+    # what somebody may do beyond the own server comes with the group
+    manage_groups = Bool(True)
     # who is allowed is decided here, not by JupyterHub's allow_* settings
     any_allow_config = Bool(True)
 
@@ -52,15 +54,18 @@ class LabAuthenticator(Authenticator):
         if not self.password:
             raise ValueError("The lab authenticator needs hub:lab_password.")
 
-    async def authenticate(self, handler, data: dict) -> str | None:
-        """The user's name; None, with one message for a wrong name and a wrong password alike."""
+    async def authenticate(self, handler, data: dict) -> dict | None:
+        """The user's name and groups; None, with one message for a wrong name and a wrong password alike."""
         username = self.normalize_username(data["username"].strip())
         right = hmac.compare_digest(data["password"].encode(), self.password.encode())
-        return username if right and on_roster(username, self.groups) else None
+        groups = groups_of(username, self.groups)
+        return {"name": username, "groups": groups} if right and groups else None
 
     async def check_allowed(self, username: str, authentication=None) -> bool:
-        return on_roster(username, self.groups)
+        return bool(groups_of(username, self.groups))
 
-    async def refresh_user(self, user, handler=None, **kwargs) -> bool:
-        """Sign out who left the roster: every `auth_refresh_age` seconds and before each start."""
-        return on_roster(user.name, self.groups)
+    async def refresh_user(self, user, handler=None, **kwargs) -> dict | bool:
+        """Groups as they are now; sign out who left the roster: every `auth_refresh_age` seconds and before each
+        start."""
+        groups = groups_of(user.name, self.groups)
+        return {"name": user.name, "groups": groups} if groups else False

@@ -6,13 +6,14 @@ One function a section, which only sets values. The JSON file has these keys:
     domain          the name students type
     public_certificate  whether the class shows a certificate that somebody else has signed
     groups          system groups of the people on the roster
+    staff           those of them whose people grade
     course          id, title, timezone: pillar classhub:course
     exchange        directory of nbgrader's exchange, the same path on every node
     server          what a student's server gets: pillar classhub:server
     hub             ports, limits and the authenticator: pillar classhub:hub
 
 Secrets come from the environment: CONFIGPROXY_AUTH_TOKEN (read by JupyterHub itself),
-CLASSHUB_ADMIN_TOKEN and CLASSHUB_PROXY_SYNC_TOKEN.
+CLASSHUB_ADMIN_TOKEN, CLASSHUB_PROXY_SYNC_TOKEN and CLASSHUB_FORMGRADER_TOKEN.
 """
 
 import html
@@ -27,6 +28,7 @@ from classhub.authenticator import LabAuthenticator
 from classhub.spawner import ClassSpawner
 
 STATE = Path("/var/lib/jupyterhub")
+TEMPLATES = Path(__file__).with_name("templates")  # laid over JupyterHub's own
 NETWORK_FILESYSTEMS = {
     "nfs", "nfs4", "cifs", "smb3", "ceph", "lustre", "beegfs", "fuse.glusterfs", "fuse.sshfs",
 }  # fmt: skip
@@ -46,7 +48,7 @@ def configure(c: Config, settings_file: str | Path, state: Path = STATE) -> None
     set_authenticator(c, settings)
     set_pages(c, settings)
     set_spawner(c, settings)
-    set_services(c, os.environ)
+    set_services(c, settings, os.environ)
 
 
 def set_addresses(c: Config, settings: dict) -> None:
@@ -117,6 +119,7 @@ def set_lab_authenticator(c: Config, settings: dict) -> None:
 
 
 def set_pages(c: Config, settings: dict) -> None:
+    c.JupyterHub.template_paths = [str(TEMPLATES)]
     # announcements are inserted into the page as HTML
     c.JupyterHub.template_vars = {"announcement_login": html.escape(settings["course"]["title"])}
     c.JupyterHub.tornado_settings = {
@@ -147,14 +150,23 @@ def set_spawner(c: Config, settings: dict) -> None:
     c.ClassSpawner.client_kwargs = {"base_url": "unix:///var/run/docker.sock", "timeout": 20}
 
 
-def set_services(c: Config, environment: dict) -> None:
-    """Tokens of Salt's modules (operator) and of the proxy's unit, for its routes (proxy-sync)."""
+def set_services(c: Config, settings: dict, environment: dict) -> None:
+    """Tokens of Salt's modules (operator), of the proxy's unit, for its routes (proxy-sync), and of the formgrader."""
     c.JupyterHub.services = [
         {"name": "operator", "api_token": environment["CLASSHUB_ADMIN_TOKEN"]},
         {"name": "proxy-sync", "api_token": environment["CLASSHUB_PROXY_SYNC_TOKEN"]},
+        {
+            "name": "formgrader",
+            "url": f"http://127.0.0.1:{settings['hub']['formgrader_port']}",
+            "api_token": environment["CLASSHUB_FORMGRADER_TOKEN"],
+            "info": {"title": "Grade"},
+            "oauth_no_confirm": True,  # it is the class's own
+        },
     ]
     operator = ["list:users", "read:users", "servers", "read:hub", "proxy"]
+    grading = ["access:services!service=formgrader"]
     c.JupyterHub.load_roles = [
         {"name": "operator", "scopes": operator, "services": ["operator"]},
         {"name": "proxy-sync", "scopes": ["proxy"], "services": ["proxy-sync"]},
+        {"name": "formgrader", "scopes": grading, "groups": settings["staff"]},
     ]

@@ -18,6 +18,7 @@ from classhub.course.report import Refused, tell
 # Modules with verbs. Each has add_commands(subparsers), which sets `run`: (Settings, Namespace) -> Report.
 MODULES = (
     "exchange",
+    "source",
     "release",
     "sealing",
     "receipts",

@@ -14,7 +14,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from classhub.course import exchange, gradebook, trees
+from classhub.course import exchange, gradebook, tools, trees
 from classhub.course.homes import Home
 from classhub.course.release import alone_in, check_known, names_in, nbgrader
 from classhub.course.report import Refused, Report, Unfit, each, tell
@@ -98,7 +98,7 @@ def generate(settings: Settings, assignment: str, without: list[str], count: int
         )
     except subprocess.TimeoutExpired:
         return "it did not end in time"
-    return " / ".join(result.stdout.strip().splitlines()[-5:]) if result.returncode else ""
+    return tools.last_words(result) if result.returncode else ""
 
 
 def swap_in(course: Path, user: str, assignment: str) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import classhub
-from classhub.course import exchange, trees
+from classhub.course import exchange, source, tools, trees
 from classhub.course.homes import Home
 from classhub.course.report import Progress, Refused, Report, Unfit, attempt, tell
 from classhub.course.settings import Person, Settings, check_assignment
@@ -60,26 +60,16 @@ def nbgrader(
 ) -> subprocess.CompletedProcess:
     """Run nbgrader in the course, without capabilities and with a home of its own: it reaches no student's files."""
     bins = os.pathsep.join((str(Path(sys.executable).parent), "/usr/bin", "/bin"))
-    bare = ("setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all")
     with tempfile.TemporaryDirectory() as home:
-        return subprocess.run(
-            [*bare, "nbgrader", *words],
-            cwd=course_dir,
-            env={
-                "PATH": bins,
-                "HOME": home,
-                "LC_ALL": "C.UTF-8",
-                "PYTHONNOUSERSITE": "1",
-                "PYTHONPATH": str(Path(classhub.__file__).parent.parent),
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=timeout,
-            check=False,
-        )
+        env = {
+            "PATH": bins,
+            "HOME": home,
+            "LC_ALL": "C.UTF-8",
+            "PYTHONNOUSERSITE": "1",
+            "PYTHONPATH": str(Path(classhub.__file__).parent.parent),
+        }
+        command = ("nbgrader", *words)
+        return tools.run(command, course_dir, env, timeout, stderr=subprocess.STDOUT)
 
 
 @contextlib.contextmanager
@@ -120,8 +110,7 @@ def _generate(settings: Settings, assignment: str) -> None:
     except subprocess.TimeoutExpired:
         raise Refused(f"nbgrader did not generate {assignment} in time") from None
     if result.returncode != 0:
-        words = " / ".join(result.stdout.strip().splitlines()[-5:])
-        raise Refused(f"nbgrader could not generate {assignment}: {words}")
+        raise Refused(f"nbgrader could not generate {assignment}: {tools.last_words(result)}")
     (course / "release").mkdir(exist_ok=True)
     with trees.opened(course / GENERATED) as made, trees.opened(course / "release") as released:
         trees.swap(made, assignment, released, assignment)
@@ -213,10 +202,12 @@ class Handout:
 
 def release(settings: Settings, arguments: Namespace) -> Report:
     """Release an assignment to the exchange, and to the homes of all students or of those named."""
-    assignment, test = arguments.assignment, arguments.test
+    assignment, test = check_assignment(arguments.assignment), arguments.test
     people = settings.chosen(arguments.students)
-    check_known(settings, assignment)
-    (check_source if arguments.generate else check_released)(settings, assignment)
+    taken = source.take(settings, assignment, test) if arguments.generate else ""
+    if not (test and taken.startswith("done")):
+        check_known(settings, assignment)
+        (check_source if arguments.generate else check_released)(settings, assignment)
     if arguments.generate and not test:
         generate(settings, assignment)
     if test and assignment not in names_in(settings.course_dir / "release"):
@@ -230,7 +221,8 @@ def release(settings: Settings, arguments: Namespace) -> Report:
     if not test:
         with trees.opened(settings.homes) as homes:
             trees.sync(homes)  # the renames, too
-    return Report(table, {"assignment": assignment, "test": test, "exchange": outbound})
+    summary = {"assignment": assignment, "test": test, "exchange": outbound}
+    return Report(table, summary | ({"source": taken} if taken else {}))
 
 
 def assignments(settings: Settings, arguments: Namespace) -> Report:

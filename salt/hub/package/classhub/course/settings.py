@@ -41,6 +41,7 @@ class Settings:
         max_files, max_bytes: of one assignment or submission
         grace: seconds of lateness that are forgiven
         assignments: the calendar, name -> {release, due, cutoff, return, grace, extensions}
+        source_*: where assignments come from
     """
 
     course_id: str
@@ -54,6 +55,12 @@ class Settings:
     max_bytes: int = 512 << 20
     grace: int = 0
     assignments: dict[str, dict] = field(default_factory=dict)
+    source_directory: str = ""
+    source_git: str = ""
+    source_ref: str = "main"
+    source_subdir: str = "source"
+    mirror: Path = Path("/var/lib/classhub/source.git")
+    deploy_key: Path = Path("/etc/classhub/deploy_key")
     by_name: dict[str, Person] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
