@@ -145,6 +145,26 @@ def join_token() -> dict:
     return {"address": f"{status()['address']}:{_PORT}", "token": token, "authority": authority()}
 
 
+def servers() -> list[str]:
+    """Names of the students who have a server, on whatever node. For the manager.
+
+    Raises:
+        CommandExecutionError: the engine does not answer, or does not manage the swarm.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub_swarm.servers
+    """
+    services = _docker("service", "ls", "--quiet", "--filter", "label=classhub.user").split()
+    if not services:
+        return []
+    label = '{{json (index .Spec.Labels "classhub.user")}}'
+    lines = _docker("service", "inspect", "--format", label, *services).splitlines()
+    return sorted(json.loads(line) for line in lines)
+
+
 def nodes() -> list[dict]:
     """The members of the swarm, as the manager sees them.
 

@@ -182,6 +182,34 @@ def release(
     )
 
 
+def hotfix(assignment: str, students: str = "", generate: bool = True, test: bool = False) -> dict:
+    """Mend a released assignment in the copies that students work with: its tests and locked cells, and nothing else.
+
+    What was there stays in the home, below ``~/.classhub/before``. A student whose server runs and who has the
+    notebook open must reload it from disk; who saves the old one over it gets it mended when this is said again.
+
+    Args:
+        assignment: its name.
+        students: these alone, such as ``ada,bob``.
+        generate: make the release version from ``source/`` first; if not, ``release/`` is taken as it is.
+        test: only say what would be done, with what ``release/`` has now.
+
+    Returns:
+        ``table``: username -> ``done: ...``, ``skipped: why`` or ``failed: why``; ``summary``: how often each cell was
+        mended, and what was done to the exchange.
+
+    Raises:
+        Refusal: there is no such assignment or person, or nbgrader cannot make the release version.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.hotfix ps1
+    """
+    return _course("hotfix", assignment, students=students, generate=generate, test=test)
+
+
 def status(assignment: str) -> dict:
     """How far each person is with an assignment.
 

@@ -17,9 +17,11 @@ def module(said, monkeypatch):
     def call(verb, arguments=(), options=()):
         said.append((verb, list(arguments), list(options)))
         failed = 1 if "unlucky" in arguments else 0
-        return {"table": {}, "summary": {"failed": failed, "assignments": {"ps1": {}}}}
+        answers = {"assignments": {"ps1": {}}, "csv": "a,b", "calendar": {"ps1": {}}}
+        return {"table": {}, "summary": {"failed": failed} | answers}
 
-    monkeypatch.setattr(module, "__salt__", {"classhub_course.call": call}, raising=False)
+    salt = {"classhub_course.call": call, "classhub_swarm.servers": lambda: ["ada"]}
+    monkeypatch.setattr(module, "__salt__", salt, raising=False)
     monkeypatch.setattr(module, "__context__", {}, raising=False)
     return module
 
@@ -36,6 +38,24 @@ SAID = [
     (lambda hub: hub.fetch_source(), "fetch-source", [], []),
     (lambda hub: hub.fetch_source(test=True), "fetch-source", [], ["--test"]),
     (lambda hub: hub.status("ps1"), "status", ["ps1"], []),
+    (lambda hub: hub.hotfix("ps1"), "hotfix", ["ps1"], ["--running=ada", "--generate"]),
+    (
+        lambda hub: hub.hotfix("ps1", students="bob", generate=False, test=True),
+        "hotfix",
+        ["ps1"],
+        ["--students=bob", "--running=ada", "--test"],
+    ),
+    (lambda hub: hub.feedback("ps1"), "feedback", ["ps1"], []),
+    (lambda hub: hub.feedback("ps1", students="ada"), "feedback", ["ps1"], ["--students=ada"]),
+    (lambda hub: hub.return_("ps1"), "return", ["ps1"], ["--generate"]),
+    (
+        lambda hub: hub.return_("ps1", students="ada", force=True, generate=False, test=True),
+        "return",
+        ["ps1"],
+        ["--students=ada", "--force", "--test"],
+    ),
+    (lambda hub: hub.keep_calendar(), "keep-calendar", [], []),
+    (lambda hub: hub.keep_calendar(test=True), "keep-calendar", [], ["--test"]),
     (lambda hub: hub.seal(), "seal", [], []),
     (lambda hub: hub.seal(test=True), "seal", [], ["--test"]),
     (lambda hub: hub.receipt("ada"), "receipt", ["ada"], []),
@@ -65,3 +85,14 @@ def test_who_failed_is_in_the_table_and_in_the_exit_code(module):
 
 def test_assignments_are_listed_by_name(module):
     assert module.assignments() == {"ps1": {}}
+
+
+def test_grades_are_the_text_alone(module, said):
+    assert module.grades("ps1", format="canvas") == "a,b"
+    assert module.grades() == "a,b"
+    options = [["--format=canvas"], ["--format=csv"]]
+    assert said == [("grades", ["ps1"], options[0]), ("grades", [], options[1])]
+
+
+def test_calendar_is_by_assignment(module):
+    assert module.calendar() == {"ps1": {}}

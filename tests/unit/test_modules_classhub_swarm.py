@@ -38,6 +38,11 @@ def members():
 
 
 @pytest.fixture
+def services():
+    return ["s1", "s2"]
+
+
+@pytest.fixture
 def info():
     return {
         "LocalNodeState": "active",
@@ -83,7 +88,7 @@ def engine(asked):
 
 
 @pytest.fixture
-def module(asked, members, info, engine, certificate, monkeypatch):
+def module(asked, members, info, services, engine, certificate, monkeypatch):
     module = load("modules", "classhub_swarm")
     monkeypatch.setattr(module, "docker", engine)
     monkeypatch.setattr(module, "_AUTHORITY", certificate)
@@ -95,6 +100,8 @@ def module(asked, members, info, engine, certificate, monkeypatch):
             "node ls": "\n".join(member["ID"] for member in members),
             "node inspect": json.dumps(members),
             "swarm join-token": f"{TOKEN}\n",
+            "service ls": "".join(f"{ident}\n" for ident in services),
+            "service inspect": '"bob"\n"ada"\n',
         }
         return answers.get(args[0]) or answers.get(" ".join(args[:2]), "")
 
@@ -117,6 +124,17 @@ def test_status_outside_a_swarm(module, info):
     info |= {"LocalNodeState": "inactive", "ControlAvailable": False, "NodeAddr": ""}
     info["RemoteManagers"] = None
     assert module.status() == {"state": "inactive", "manager": False, "address": "", "managers": []}
+
+
+def test_who_has_a_server(module, asked):
+    assert module.servers() == ["ada", "bob"]
+    assert asked[-1][-2:] == ("s1", "s2")
+
+
+def test_nobody_has_a_server(module, services, asked):
+    services.clear()
+    assert module.servers() == []
+    assert len(asked) == 1
 
 
 def test_init_leave_and_remove(module, asked):

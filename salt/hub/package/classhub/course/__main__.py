@@ -20,6 +20,7 @@ MODULES = (
     "exchange",
     "source",
     "release",
+    "hotfix",
     "sealing",
     "receipts",
     "collecting",

@@ -100,7 +100,8 @@ class Journal:
 
 def words_of(settings: Settings, action: Action) -> list[str]:
     """An action as it is said on the command line."""
-    has_source = action.assignment in names_in(settings.course_dir / "source")
+    comes = settings.source_git or settings.source_directory
+    has_source = comes or action.assignment in names_in(settings.course_dir / "source")
     generate = action.verb == "return" or (action.verb == "release" and has_source)
     return [action.verb, *(["--generate"] if generate else []), "--", action.assignment]
 

@@ -8,6 +8,7 @@ or not at all, and never in place of something.
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from threading import active_count
@@ -173,6 +174,91 @@ class Home:
         trees.sync(self.fd)
         self.place(stage, name, aside)
         os.fsync(self.fd)
+
+    @contextlib.contextmanager
+    def _reached(self, folders: tuple[str, ...]) -> Iterator[int]:
+        """Descriptor of a directory below the home that is there."""
+        with contextlib.ExitStack() as stack:
+            fd = self.top
+            for folder in folders:
+                fd = stack.enter_context(self._own(folder, fd))
+            yield fd
+
+    def read(
+        self, folders: tuple[str, ...], name: str, most: int
+    ) -> tuple[bytes, os.stat_result] | None:
+        """A file of the student's own, and what it was when it was read; nothing if it is not there.
+
+        Raises:
+            Unfit: it is no plain file with one name that belongs to the student, or is larger than `most` bytes.
+        """
+        shown = "/".join(("~", *folders, name))
+        with self._reached(folders) as parent:
+            found = trees.kind(parent, name)
+            if not found:
+                return None
+            if found != "a file":
+                raise Unfit(f"{shown} is {found}; it is left alone")
+            fd = os.open(name, trees.READ, dir_fd=parent)
+            try:
+                seen = os.fstat(fd)
+                plain = stat.S_ISREG(seen.st_mode) and seen.st_uid == self.person.uid
+                if not plain or seen.st_nlink != 1:
+                    raise Unfit(f"{shown} is not the student's alone; it is left alone")
+                data = trees.content(fd, most)
+            finally:
+                os.close(fd)
+        if len(data) > most:
+            raise Unfit(f"{shown} is larger than {most >> 20} MiB; it is left alone")
+        return data, seen
+
+    def exchange(
+        self,
+        folders: tuple[str, ...],
+        name: str,
+        data: bytes,
+        old: tuple[bytes, os.stat_result],
+        kept: tuple[str, ...],
+    ) -> None:
+        """Put a file in place of one that was read; that one is kept.
+
+        Both change places in one step, where the file system can, and the old one is looked at only then: a program
+        that had it open writes to the one that is kept.
+
+        Args:
+            folders: where the file is
+            name: its name
+            data: its new content
+            old: what `read` said of it
+            kept: directories below ~/.classhub for the old one, made if they are not there
+
+        Raises:
+            Unfit: it is another than was read; it stays as it is.
+        """
+        new, seen = f"{name}.new", old[1]
+        with self._reached(folders) as parent, self._folder(PRIVATE, *kept) as aside:
+            try:
+                trees.write_file(aside, new, data, stat.S_IMODE(seen.st_mode) & 0o777, last=True)
+                trees.swap(aside, new, parent, name)
+            except OSError:
+                self._drop(aside, new, seen)
+                raise
+            found = os.stat(new, dir_fd=aside, follow_symlinks=False)
+            same = (found.st_dev, found.st_ino) == (seen.st_dev, seen.st_ino)
+            if same and trees.same_file(aside, new, old[0]):
+                trees.move(aside, new, aside, name)
+                os.fsync(parent)
+                os.fsync(aside)
+                return
+            trees.swap(aside, new, parent, name)
+            raise Unfit(f"{'/'.join(('~', *folders, name))} was saved just now: say it again")
+
+    @staticmethod
+    def _drop(aside: int, new: str, seen: os.stat_result) -> None:
+        """Remove what was written in vain, and never the student's file."""
+        with contextlib.suppress(OSError):
+            if os.stat(new, dir_fd=aside, follow_symlinks=False).st_ino != seen.st_ino:
+                os.unlink(new, dir_fd=aside)
 
     def write_file(self, folders: tuple[str, ...], name: str, data: bytes) -> None:
         """Put a file below ~/.classhub, in place of an earlier one.

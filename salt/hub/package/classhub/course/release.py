@@ -125,6 +125,25 @@ def released_tree(settings: Settings, assignment: str) -> trees.Folder:
     return folder
 
 
+def make(
+    settings: Settings, assignment: str, generates: bool, test: bool
+) -> tuple[trees.Folder, str]:
+    """The release version, made anew if asked for, and what was taken from where assignments come from.
+
+    Raises:
+        Refused: there is none, and none can be made.
+    """
+    taken = source.take(settings, assignment, test) if generates else ""
+    if not (test and taken.startswith("done")):
+        check_known(settings, assignment)
+        (check_source if generates else check_released)(settings, assignment)
+    if generates and not test:
+        generate(settings, assignment)
+    if test and assignment not in names_in(settings.course_dir / "release"):
+        return trees.Folder(), taken
+    return released_tree(settings, assignment), taken
+
+
 # -- the students' side
 
 
@@ -204,16 +223,7 @@ def release(settings: Settings, arguments: Namespace) -> Report:
     """Release an assignment to the exchange, and to the homes of all students or of those named."""
     assignment, test = check_assignment(arguments.assignment), arguments.test
     people = settings.chosen(arguments.students)
-    taken = source.take(settings, assignment, test) if arguments.generate else ""
-    if not (test and taken.startswith("done")):
-        check_known(settings, assignment)
-        (check_source if arguments.generate else check_released)(settings, assignment)
-    if arguments.generate and not test:
-        generate(settings, assignment)
-    if test and assignment not in names_in(settings.course_dir / "release"):
-        folder = trees.Folder()
-    else:
-        folder = released_tree(settings, assignment)
+    folder, taken = make(settings, assignment, arguments.generate, test)
     outbound = exchange.publish(settings, assignment, folder, test)
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     aside = f"{assignment}.before-{moment}" if arguments.force else ""
