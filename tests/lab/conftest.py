@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page
 
-from tests.support import lab
+from tests.support import browser, lab
 from tests.support.client import Site, Student
 
 FRESH = os.environ.get("CLASSHUB_LAB_FRESH") == "1"
@@ -79,3 +80,18 @@ def student(site: Site) -> Callable[[str], Student]:
         return known[name]
 
     return signed_in
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory) -> Path:
+    if os.environ.get("CLASSHUB_PICTURES") == "1":
+        folder = lab.ROOT / "docs" / "images"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    return tmp_path_factory.mktemp("pictures")
+
+
+@pytest.fixture
+def page(quiet: Site) -> Iterator[Page]:
+    with browser.opened(quiet) as page:
+        yield page
