@@ -51,6 +51,10 @@ class Course:
             home = top / "homes" / person.username
             home.mkdir(mode=0o700)
             os.chown(home, person.uid, person.gid)
+        self.lay_out()
+
+    def lay_out(self) -> None:
+        """Make the exchange."""
         assert not exchange.lay_out(self.settings).failed
 
     @property
@@ -97,18 +101,28 @@ class Course:
 
     def submit_as(self, user: str, files: dict[str, bytes], pause: float = 0) -> int:
         """Submit as the user, in a process of its own; its id."""
+        return self.process_of(
+            user, lambda: self.submit(user, files, own=False, pause=pause).chmod(0o777)
+        )
+
+    def process_of(self, user: str, act: Callable[[], object]) -> int:
+        """Do something as the user, in a process of its own; its id. It ends with 1 if that fails."""
         process = os.fork()
         if process:
             return process
         try:
-            os.setgroups([])
-            os.setgid(self.uid(user))
-            os.setuid(self.uid(user))
-            os.umask(0o022)
-            self.submit(user, files, own=False, pause=pause).chmod(0o777)
+            self.become(user)
+            act()
         except BaseException:
             os._exit(1)
         os._exit(0)
+
+    def become(self, user: str) -> None:
+        """Be the user from now on: for a process of its own."""
+        os.setgroups([])
+        os.setgid(self.uid(user))
+        os.setuid(self.uid(user))
+        os.umask(0o022)
 
     def give(self, place: Path, uid: int) -> None:
         """Make a tree somebody's, with the modes that `submit` leaves."""
@@ -152,12 +166,12 @@ def contents(place: Path) -> dict[str, bytes]:
 
 
 @contextmanager
-def course(*names: str, **limits: int) -> Iterator[Course]:
+def course(*names: str, kind: type[Course] = Course, **limits: int) -> Iterator[Course]:
     """A course that is gone afterwards. Not in pytest's directory: students must reach it."""
     top = Path(tempfile.mkdtemp(prefix="course-"))
     top.chmod(0o711)
     try:
-        yield Course(top, list(names or ("ada", "ben", "cyn")), **limits)
+        yield kind(top, list(names or ("ada", "ben", "cyn")), **limits)
     finally:
         shutil.rmtree(top)
 
