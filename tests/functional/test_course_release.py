@@ -752,38 +752,99 @@ def test_exchange_that_cannot_be_written_stops_before_the_homes(course):
 # -- killed at any point
 
 
-@pytest.mark.slow
-def test_release_killed_at_random_points_completes(course):
-    """60 homes, 15 kills: after each, a home has all of it or nothing; then a plain run completes."""
-    files = {f"part{number}/notebook.ipynb": os.urandom(20_000) for number in range(6)}
-    wide = Course(course.base / "wide", 60)
-    wide.write_release(files | {"run.sh": b"#!"})
-    files["run.sh"] = b"#!"
-    students = [f"s{number}" for number in range(60)]
-    workers = {name: snapshot(wide.work(name, name)) for name in students[::4]}
-    fresh = [name for name in students if name not in workers]
-    wide.release()
-    chance, partial = random.Random(7), 0
-    for _ in range(15):
-        for name in fresh:
-            shutil.rmtree(wide.homes / name / "ps1", ignore_errors=True)
-        shutil.rmtree(wide.base / "exchange")
-        process = wide.start("release", "ps1", batch=7)
-        aim, delay = chance.randrange(len(fresh)), chance.uniform(0, 0.01)
-        while process.poll() is None and aim >= sum(
-            (wide.homes / name / "ps1").exists() for name in fresh
-        ):
+class Campaign:
+    """A class of which every fourth student already works, to which a release is begun and killed again and again.
+
+    Attributes:
+        partial: kills that came when some had the assignment and others not
+    """
+
+    def __init__(self, base: Path, count: int) -> None:
+        self.course = Course(base / "wide", count)
+        files = {f"part{number}/notebook.ipynb": os.urandom(20_000) for number in range(6)}
+        self.files = files | {"run.sh": b"#!"}
+        self.course.write_release(self.files)
+        self.students = [f"s{number}" for number in range(count)]
+        self.workers = self.students[::4]
+        self.fresh = [name for name in self.students if name not in self.workers]
+        self.chance, self.partial = random.Random(7), 0
+
+    def place(self, name: str) -> Path:
+        return self.course.homes / name / "ps1"
+
+    def kill_release(self, *words: str) -> list[str]:
+        """Begin a release and kill it at a random point; who of the fresh has the assignment then.
+
+        The point is a number of copies in place, and a random time after that.
+        """
+        process = self.course.start("release", "ps1", *words, batch=self.chance.choice((7, 50)))
+        aim, delay = self.chance.randrange(len(self.fresh)), self.chance.uniform(0, 0.1)
+        while process.poll() is None and aim > self.count_placed():
             pass
         time.sleep(delay)
         process.kill()
         process.communicate()
-        given = [name for name in fresh if (wide.homes / name / "ps1").exists()]
-        assert all(tree(wide.homes / name / "ps1") == files for name in given)
-        partial += 0 < len(given) < len(fresh)
+        given = [name for name in self.fresh if self.place(name).exists()]
+        assert all(tree(self.place(name)) == self.files for name in given)
+        self.partial += 0 < len(given) < len(self.fresh)
+        return given
+
+    def count_placed(self) -> int:
+        return sum(self.place(name).exists() for name in self.fresh)
+
+    def take_back(self) -> None:
+        """As if nothing had been released; what students work on stays."""
+        for name in self.fresh:
+            shutil.rmtree(self.place(name), ignore_errors=True)
+        shutil.rmtree(self.course.base / "exchange", ignore_errors=True)
+
+
+SIZES = pytest.mark.parametrize(
+    ("count", "kills"), [(60, 6), pytest.param(300, 50, marks=pytest.mark.long)]
+)
+
+
+@pytest.mark.slow
+@SIZES
+def test_release_killed_at_random_points_completes(course, count, kills):
+    """After each kill a home has all of it or nothing; then a plain run completes."""
+    campaign = Campaign(course.base, count)
+    wide, fresh = campaign.course, campaign.fresh
+    work = {name: snapshot(wide.work(name, name)) for name in campaign.workers}
+    for _ in range(kills):
+        campaign.take_back()
+        given = campaign.kill_release()
         table = wide.release()
-        assert table == {name: HAS if name in [*workers, *given] else GIVEN for name in students}
-        assert all(tree(wide.homes / name / "ps1") == files for name in fresh)
+        has = {*work, *given}
+        assert table == {name: HAS if name in has else GIVEN for name in campaign.students}
+        assert all(tree(campaign.place(name)) == campaign.files for name in fresh)
         assert not any(stages(wide.homes / name) for name in fresh if name not in given)
-        assert tree(wide.outbound) == files
-    assert partial > 5, "too few kills came in the middle"
-    assert {name: snapshot(wide.homes / name / "ps1") for name in workers} == workers
+        assert tree(wide.outbound) == campaign.files
+        assert {name: snapshot(campaign.place(name)) for name in work} == work
+    assert campaign.partial > kills // 3, "too few kills came in the middle"
+
+
+@pytest.mark.slow
+@SIZES
+def test_release_by_force_killed_at_random_points_keeps_all_work(course, count, kills):
+    """Whatever a student has had is, byte by byte, in place or in a dated copy; a plain run by force completes."""
+    campaign = Campaign(course.base, count)
+    wide = campaign.course
+    for number in range(kills):
+        campaign.take_back()
+        work = {}
+        for name in campaign.workers:
+            shutil.rmtree(campaign.place(name), ignore_errors=True)
+            for copy in (wide.homes / name).glob("ps1.before-*"):
+                shutil.rmtree(copy)
+            work[name] = snapshot(wide.work(name, f"{name}, round {number}"))
+        campaign.kill_release("--force")
+        for name, before in work.items():
+            places = [*(wide.homes / name).glob("ps1.before-*Z"), campaign.place(name)]
+            assert before in [snapshot(place) for place in places if place.exists()]
+        assert not any(outcome.startswith("failed") for outcome in wide.release("--force").values())
+        for name, before in work.items():
+            (copy,) = (wide.homes / name).glob("ps1.before-*Z")
+            assert snapshot(copy) == before
+        assert all(tree(campaign.place(name)) == campaign.files for name in campaign.students)
+    assert campaign.partial > kills // 3, "too few kills came in the middle"

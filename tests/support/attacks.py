@@ -17,15 +17,20 @@ def swap_top_owner(lesson, place):
     os.chown(place, lesson.uid("ben"), lesson.uid("ben"))
 
 
-def link_to_instructor(lesson, place):
+def solution(lesson):
+    """The instructor's version, which no student may see."""
     secret = lesson.settings.course_dir / "source" / "ps1" / "problem1.ipynb"
     secret.write_text("THE SOLUTION")
+    return secret
+
+
+def link_to_instructor(lesson, place):
     (place / "problem1.ipynb").unlink()
-    (place / "problem1.ipynb").symlink_to(secret)
+    (place / "problem1.ipynb").symlink_to(solution(lesson))
 
 
 def link_to_directory(lesson, place):
-    (place / "more").symlink_to(lesson.settings.course_dir)
+    (place / "more").symlink_to(solution(lesson).parent)
 
 
 def link_as_submission(lesson, place):
@@ -74,9 +79,9 @@ def huge_sparse_file(lesson, place):
         file.truncate(1 << 40)
 
 
-def many_files(lesson, place):
+def many_files(lesson, place, count=0):
     (place / "many").mkdir()
-    for number in range(20_000):
+    for number in range(count or lesson.settings.max_files + 1):
         os.close(os.open(f"{place}/many/{number}", os.O_CREAT | os.O_WRONLY))
 
 
@@ -114,7 +119,7 @@ REASONS = {
     not_utf8: "not UTF-8",
     other_direction: "control characters",
     huge_sparse_file: "MiB in all",
-    many_files: "more than 10000 files",
+    many_files: "files and directories",
     deep: "nested deeper",
     long_path: "longer than",
     file_for_directory: "is no directory",

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +51,10 @@ class Course:
             home = top / "homes" / person.username
             home.mkdir(mode=0o700)
             os.chown(home, person.uid, person.gid)
+        self.lay_out()
+
+    def lay_out(self) -> None:
+        """Make the exchange."""
         assert not exchange.lay_out(self.settings).failed
 
     @property
@@ -68,19 +73,56 @@ class Course:
         return f"{user}+{assignment}+{stamp}.123456 UTC+{next(_random):012}"
 
     def submit(
-        self, user: str, files: dict[str, bytes] = FILES, name: str = "", *, own: bool = True
+        self,
+        user: str,
+        files: dict[str, bytes] = FILES,
+        name: str = "",
+        *,
+        own: bool = True,
+        pause: float = 0,
     ) -> Path:
-        """Put a submission into the inbound directory, in the order of `nbgrader submit`."""
+        """Put a submission into the inbound directory, in the order of `nbgrader submit`.
+
+        Args:
+            own: give it to the user afterwards; who acts as the user need not.
+            pause: seconds after each file.
+        """
         place = self.inbound(user) / (name or self.name(user))
         place.mkdir()
         for path, data in files.items():
             (place / path).parent.mkdir(parents=True, exist_ok=True)
             (place / path).write_bytes(data)
+            time.sleep(pause)
         (place / "timestamp.txt").write_text("2026-11-23 10:00:00.123456 UTC")
         (place / "submission_secret.txt").write_text("5" * 128)
         if own:
             self.give(place, self.uid(user))
         return place
+
+    def submit_as(self, user: str, files: dict[str, bytes], pause: float = 0) -> int:
+        """Submit as the user, in a process of its own; its id."""
+        return self.process_of(
+            user, lambda: self.submit(user, files, own=False, pause=pause).chmod(0o777)
+        )
+
+    def process_of(self, user: str, act: Callable[[], object]) -> int:
+        """Do something as the user, in a process of its own; its id. It ends with 1 if that fails."""
+        process = os.fork()
+        if process:
+            return process
+        try:
+            self.become(user)
+            act()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+
+    def become(self, user: str) -> None:
+        """Be the user from now on: for a process of its own."""
+        os.setgroups([])
+        os.setgid(self.uid(user))
+        os.setuid(self.uid(user))
+        os.umask(0o022)
 
     def give(self, place: Path, uid: int) -> None:
         """Make a tree somebody's, with the modes that `submit` leaves."""
@@ -124,12 +166,12 @@ def contents(place: Path) -> dict[str, bytes]:
 
 
 @contextmanager
-def course(*names: str, **limits: int) -> Iterator[Course]:
+def course(*names: str, kind: type[Course] = Course, **limits: int) -> Iterator[Course]:
     """A course that is gone afterwards. Not in pytest's directory: students must reach it."""
     top = Path(tempfile.mkdtemp(prefix="course-"))
     top.chmod(0o711)
     try:
-        yield Course(top, list(names or ("ada", "ben", "cyn")), **limits)
+        yield kind(top, list(names or ("ada", "ben", "cyn")), **limits)
     finally:
         shutil.rmtree(top)
 
