@@ -37,6 +37,17 @@ with Gradebook("sqlite:///{COURSE}/gradebook.db") as book:
                     grade.manual_score, grade.needs_manual_grade = 1, False
     book.db.commit()
 """
+UNGRADE = f"""
+import os
+from nbgrader.api import Gradebook, MissingEntry
+if os.path.exists("{COURSE}/gradebook.db"):
+    with Gradebook("sqlite:///{COURSE}/gradebook.db") as book:
+        for name in {PEOPLE}:
+            try:
+                book.remove_submission("ps1", name)
+            except MissingEntry:
+                pass
+"""
 
 
 @pytest.fixture
@@ -49,6 +60,7 @@ def course(quiet) -> Iterator[None]:
 
 def clear() -> None:
     forget(PEOPLE)
+    lab.on("hub", "/opt/jupyterhub/bin/python", "-c", UNGRADE)
     for name in PEOPLE:
         lab.shell("hub", f"rm -rf {COURSE}/autograded/{name} {COURSE}/feedback/{name}")
         lab.shell("hub", f"rm -rf /home/{name}/feedback /home/{name}/.local/share/jupyter")
