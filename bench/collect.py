@@ -1,9 +1,9 @@
 """Collecting a class: classhub's `collect` from the sealed store against stock `nbgrader collect`.
 
-python -m bench.collect NBGRADER [N]
+python -m bench.collect [N]
 
-NBGRADER is the command of a nbgrader 0.9.6. Needs root and no lab: N (1000) submissions of two
-notebooks and 17 KB are laid into a directory of their own, for both the same.
+Needs root and no lab: N (1000) submissions of two notebooks and 17 KB are laid into a directory of their own, for
+both the same. nbgrader is the one of the checkout's Python.
 """
 
 import os
@@ -16,15 +16,16 @@ from pathlib import Path
 
 from tests.support.submissions import Course, course, environment
 
+GROWTH = (100, 1_000, 10_000)
 FILES = {"problem1.ipynb": b"x" * 9_000, "problem2.ipynb": b"y" * 7_600, "jupyter.png": b"z" * 500}
 
 
 def timed(command: list[str], where: Path) -> tuple[float, float]:
     """Wall and CPU seconds of a command that must succeed."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    done = subprocess.run(
-        command, cwd=where, env=environment(), capture_output=True, text=True, check=False
-    )
+    bins = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    env = environment() | {"PATH": bins}  # nbgrader calls alembic
+    done = subprocess.run(command, cwd=where, env=env, capture_output=True, text=True, check=False)
     wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         sys.exit(done.stdout[-2000:] + done.stderr[-2000:])
@@ -53,8 +54,9 @@ def names(count: int) -> list[str]:
     return [f"s{number:05}" for number in range(count)]
 
 
-def measure(nbgrader: str, count: int) -> dict[str, tuple[float, float]]:
+def measure(count: int) -> dict[str, tuple[float, float]]:
     """{what: (wall, CPU)} of both sides, one after the other."""
+    nbgrader = str(Path(sys.executable).with_name("nbgrader"))
     with course(*names(count)) as lesson:
         for user in names(count):
             lesson.submit(user, FILES)
@@ -78,8 +80,8 @@ def measure(nbgrader: str, count: int) -> dict[str, tuple[float, float]]:
         return found
 
 
-def main(nbgrader: str, count: int) -> None:
-    found = measure(nbgrader, count)
+def main(count: int) -> None:
+    found = measure(count)
     found.pop("nbgrader collect, database new")
     print(f"{count} submissions; load {os.getloadavg()[0]:.1f}; wall / CPU in seconds")
     for what, (wall, cpu) in found.items():
@@ -88,7 +90,24 @@ def main(nbgrader: str, count: int) -> None:
         pairs = zip(found[f"classhub {what}"], found[f"nbgrader {what}"], strict=True)
         wall, cpu = (ours / theirs for ours, theirs in pairs)
         print(f"{what}: classhub takes {wall:.2f} x the wall and {cpu:.2f} x the CPU of nbgrader")
+    print("growth, ms a student (wall):")
+    for number in GROWTH:
+        print(f"  {number:6d} submissions  {growth(number)}")
+
+
+def growth(count: int) -> str:
+    """What sealing and collecting cost by student."""
+    with course(*names(count)) as lesson:
+        for user in names(count):
+            lesson.submit(user, FILES)
+        os.sync()
+        time.sleep(2.5)
+        verb = [sys.executable, "-m", "classhub.course", "--config", lesson.config()]
+        sealed, collected = (
+            timed([*verb, *words], lesson.top)[0] for words in (["seal"], ["collect", "ps1"])
+        )
+    return f"seal {sealed / count * 1000:.2f}, collect {collected / count * 1000:.2f}"
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 1000)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)

@@ -27,7 +27,7 @@ from classhub.course.__main__ import main as classhub  # noqa: E402
 
 FIRST_UID, REPEATS = 210_000, 6
 ANSIBLE = ROOT / ".cache" / "bench" / "ansible"
-ANSIBLE_VERSION, ANSIBLE_HOMES = "2.19.*", 100
+ANSIBLE_VERSION, ANSIBLE_HOMES = "2.19.14", 100
 GROWTH = {100: 5, 1_000: 3, 10_000: 1}  # homes -> runs
 # as large as nbgrader's own example assignment
 FILES = {"problem1.ipynb": 7_000, "problem2.ipynb": 4_000, "jupyter.png": 6_000}
