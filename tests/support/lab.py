@@ -93,10 +93,12 @@ def salt_command(name: str) -> str:
 def salt(target: str, function: str, *args: str, timeout: float = 900) -> dict[str, Any]:
     """{minion id: answer} of `salt TARGET FUNCTION`; a host that does not answer is an error.
 
-    Never with `--static`: that is batch mode, which forgets jobs longer than two minutes. A loaded machine is slow to say that a job still runs, hence the long `--timeout`.
+    Never with `--static`: that is batch mode, which forgets jobs longer than two minutes. A loaded
+    machine is slow to say that a job still runs, hence the long `--timeout`; where `salt` gave up
+    on a host all the same, the master's job cache is asked until the host has answered.
     """
-    command = [salt_command("salt"), "--out=json", "--log-level=error", "--timeout=60"]
-    text = run(*command, target, function, *args, check=False, timeout=timeout)
+    command = [salt_command("salt"), "--out=json", "--log-level=error", "--show-jid"]
+    text = run(*command, "--timeout=60", target, function, *args, check=False, timeout=timeout)
     answers = documents(text)
     wanted = set(hosts()) if target == "*" else {target}
     silent = {
@@ -104,8 +106,26 @@ def salt(target: str, function: str, *args: str, timeout: float = 900) -> dict[s
         for host in wanted
         if host not in answers or "Minion did not return" in str(answers[host])
     }
-    assert not silent, f"no answer to {function} from {sorted(silent)}: {text[:2000]}"
+    for host in sorted(silent):
+        answers[host] = _late_answer(host, text)
     return answers
+
+
+def _late_answer(host: str, text: str, seconds: float = 300) -> Any:
+    """The answer of a host that `salt`, whose output is `text`, gave up on."""
+    job = re.search(r"^jid: (\d+)$", text, re.MULTILINE)
+    assert job, f"salt began no job:\n{text}"
+    try:
+        return wait_until(
+            f"an answer of {host} to job {job[1]}",
+            lambda: (salt_run("jobs.lookup_jid", job[1]) or {}).get(host),
+            seconds,
+            pause=5,
+            ignoring=(CommandFailed,),
+        )
+    except AssertionError as error:
+        log = shell(host, "systemctl status salt-minion; tail -n 40 /var/log/salt/minion", False)
+        raise AssertionError(f"{error}\n{text[-2000:]}\n{host}'s minion:\n{log}") from None
 
 
 def wait_for_minions(seconds: float = 120) -> None:
