@@ -66,6 +66,7 @@ def nbgrader(
             "HOME": home,
             "LC_ALL": "C.UTF-8",
             "PYTHONNOUSERSITE": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",  # what services read is to stay as old as it is
             "PYTHONPATH": str(Path(classhub.__file__).parent.parent),
         }
         command = ("nbgrader", *words)
