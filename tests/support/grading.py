@@ -1,7 +1,6 @@
 """A graded course of nbgrader's own making: one assignment with a hidden test and a part to grade by hand."""
 
 import functools
-import os
 import shutil
 import subprocess
 import sys
@@ -10,13 +9,9 @@ from pathlib import Path
 
 import nbformat
 from nbformat import v4
+from nbgrader.api import Gradebook
 
 from tests.support.submissions import Course
-
-# pytest's plugins have loaded Python's own distutils; setuptools, which nbgrader imports, would refuse to start
-os.environ["SETUPTOOLS_USE_DISTUTILS"] = "stdlib"
-
-from nbgrader.api import Gradebook  # noqa: E402
 
 SECRET = "s" * 128
 HIDDEN = "assert square(7) == 49"

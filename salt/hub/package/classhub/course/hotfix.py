@@ -5,22 +5,21 @@ others stay as they are. A copy is exchanged for the mended one in one step, and
 in ~/.classhub/before/<time>/; so a save that comes at the same moment is not lost.
 """
 
-import json
 import os
 import time
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from classhub.course import exchange, trees
 from classhub.course.homes import Home
+from classhub.course.notebooks import Cell, grade_id, grader, is_own, parsed, text, written
 from classhub.course.release import make
 from classhub.course.report import Refused, Report, Unfit, each
 from classhub.course.settings import Person, Settings, check_assignment
 
 LARGEST = 64 << 20  # bytes of a working copy, which outputs make large
-Cell = dict[str, Any]
 
 
 class Book(NamedTuple):
@@ -33,42 +32,6 @@ class Book(NamedTuple):
 # -- notebooks
 
 
-def grade_id(cell: object) -> str:
-    """nbgrader's name of a cell; empty if it has none."""
-    found = grader(cell).get("grade_id")
-    return found if isinstance(found, str) else ""
-
-
-def grader(cell: object) -> dict:
-    """nbgrader's metadata of a cell."""
-    metadata = cell.get("metadata") if isinstance(cell, dict) else None
-    found = metadata.get("nbgrader") if isinstance(metadata, dict) else None
-    return found if isinstance(found, dict) else {}
-
-
-def is_own(cell: Cell) -> bool:
-    """Whether a cell is the assignment's and not the student's: nbgrader/utils.py: is_locked."""
-    said = grader(cell)
-    return not said.get("solution") and bool(said.get("grade") or said.get("locked"))
-
-
-def parsed(data: bytes) -> dict:
-    """A notebook of format 4.
-
-    Raises:
-        ValueError: it is none.
-    """
-    try:
-        book = json.loads(data)
-    except RecursionError:
-        raise ValueError("is nested too deeply") from None
-    if not (
-        isinstance(book, dict) and book.get("nbformat") == 4 and isinstance(book.get("cells"), list)
-    ):
-        raise ValueError("is no notebook of format 4")
-    return book
-
-
 def read_released(data: bytes) -> Book:
     own, before, passed = {}, {}, []
     for cell in parsed(data)["cells"]:
@@ -78,11 +41,6 @@ def read_released(data: bytes) -> Book:
         if name:
             passed.append(name)
     return Book(own, before)
-
-
-def text(cell: Cell) -> str:
-    source = cell.get("source", "")
-    return source if isinstance(source, str) else "".join(map(str, source))
 
 
 def mend(copy: dict, released: Book) -> list[str]:
@@ -123,12 +81,6 @@ def mended(old: Cell, released: Cell) -> Cell:
     if "id" in old:
         new["id"] = old["id"]
     return new
-
-
-def written(book: dict) -> bytes:
-    """A notebook as Jupyter saves it: nbformat/v4/nbjson.py."""
-    shown = json.dumps(book, indent=1, sort_keys=True, ensure_ascii=False, separators=(",", ": "))
-    return shown.encode() + b"\n"
 
 
 # -- the students' side
