@@ -1,0 +1,373 @@
+"""Executes the notebooks of one submission: the first process of a container that holds nothing else.
+
+It runs in the course's image, alone: `python runner.py <job> <result> <files>`. The job is emptied before any code of
+the submission runs, as it has the hidden tests; the result is written when nothing of the submission runs any more.
+Both files are there already, as the container can make none beside them.
+
+    job: {"timeout": seconds a cell, "seconds": for all, "output": characters for all, "notebooks": {name: notebook}}
+    result: {name: {"cells": {index: {"outputs": [], "execution_count": n}}, "language_info": {}, "widgets": {}}}
+
+A student's code shares the container's uid, not its memory: the runner cannot be traced, and it is process 1, which
+no signal from inside reaches. Kernels of Python are forked from a process that never ran a student's code, once for
+each notebook, which saves most of their start.
+"""
+
+import asyncio
+import ctypes
+import gc
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+PR_SET_DUMPABLE = 4  # linux/prctl.h
+GRACE = 5  # seconds in which an interrupted kernel answers again
+MESSAGE = 64 << 20  # bytes of one message of a kernel
+# nbgrader/preprocessors/execute.py: error_on_timeout
+TIMEOUT = {
+    "ename": "CellTimeoutError",
+    "evalue": "",
+    "traceback": ["\x1b[0;31mCellTimeoutError\x1b[0m: No reply from kernel before timeout"],
+}
+UNSEEN = "ERROR: An error occurred while showtraceback was disabled"
+
+
+def dumpable(whether: bool) -> None:
+    """Whether processes of the same uid may trace this one and read its memory."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, int(whether), 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+# -- kernels
+
+
+def serve_forks(requests: socket.socket) -> None:
+    """Fork a kernel for each request, until the other side closes. Has no threads, and no data of a submission."""
+    # what ipykernel loads before it listens; nothing that a submission could have put its own file before
+    import ipykernel.ipkernel
+    import ipykernel.kernelapp
+    import ipykernel.zmqshell  # noqa: F401
+    import IPython.core.completer
+    import IPython.core.magics  # noqa: F401
+
+    gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for kernels
+    requests.send(b"ready")
+    while request := requests.recv(1 << 16):
+        process = os.fork()
+        if not process:
+            requests.close()
+            be_kernel(**json.loads(request))
+        requests.send(str(process).encode())
+    os._exit(0)
+
+
+def be_kernel(connection: str, cwd: str, env: dict[str, str]) -> None:
+    """Become a kernel, as `python -m ipykernel_launcher -f <connection>` would be one."""
+    from ipykernel.kernelapp import IPKernelApp
+
+    try:
+        os.setsid()
+        dumpable(True)
+        Path("/proc/self/oom_score_adj").write_text("1000")  # before the runner
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.environ.clear()
+        os.environ.update(env)
+        os.chdir(cwd)
+        launcher = importlib.util.find_spec("ipykernel_launcher").origin
+        sys.argv = [launcher, "-f", connection]
+        del sys.path[0]  # where this file is; IPython puts the working directory there
+        sys.modules["random"].seed()
+        IPKernelApp.launch_instance(["-f", connection])
+    finally:
+        os._exit(0)
+
+
+class Forked:
+    """A process that somebody else forked, as far as a provisioner needs subprocess.Popen."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def poll(self) -> int | None:
+        reap()  # it may be this process's child by now
+        return 0 if is_zombie(self.pid) else None
+
+    def wait(self) -> int:
+        return 0
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+
+def use_forks(requests: socket.socket) -> None:
+    """Have Jupyter's kernel manager ask for forks of kernels of Python; others start as ever."""
+    from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
+
+    class ForkProvisioner(LocalProvisioner):
+        async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict:
+            if "ipykernel_launcher" not in cmd:
+                return await super().launch_kernel(cmd, **kwargs)
+            connection = self.parent.connection_file
+            words = {"connection": connection, "cwd": kwargs["cwd"], "env": kwargs["env"]}
+            requests.send(json.dumps(words).encode())
+            self.pid = self.pgid = int(requests.recv(64))
+            self.process, self.cwd = Forked(self.pid), kwargs["cwd"]
+            return self.connection_info
+
+        @classmethod
+        def load(cls) -> type:
+            return cls  # as an entry point does
+
+    KernelProvisionerFactory.instance().provisioners["local-provisioner"] = ForkProvisioner
+
+
+# -- notebooks
+
+
+class Stopped(Exception):
+    """The notebook cannot go on: the cells that are left get this as their error."""
+
+
+def failure(name: str, words: str) -> dict:
+    """An output that tells of an error."""
+    return {
+        "output_type": "error",
+        "ename": name,
+        "evalue": words,
+        "traceback": [f"{name}: {words}"],
+    }
+
+
+def make_client(notebook, job: dict, cwd: str):
+    """nbclient's client, with nbgrader's settings and a limit of output."""
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient import NotebookClient
+
+    class Client(NotebookClient):
+        left = job["output"]
+
+        def process_message(self, msg, cell, cell_index):
+            if msg["msg_type"] != "status":
+                self.left -= len(json.dumps(msg["content"]))
+                if self.left < 0:
+                    return None
+            return super().process_message(msg, cell, cell_index)
+
+    return Client(
+        notebook,
+        timeout=job["timeout"],
+        allow_errors=True,
+        interrupt_on_timeout=True,
+        raise_on_iopub_timeout=True,
+        error_on_timeout=TIMEOUT,
+        on_cell_executed=note_error,
+        kernel_manager_class=AsyncKernelManager,
+        resources={"metadata": {"path": cwd}},
+        shutdown_kernel="immediate",
+        record_timing=False,
+        skip_cells_with_tag="",
+    )
+
+
+def note_error(cell, cell_index, execute_reply) -> None:
+    """See that an error is among the outputs: nbgrader/preprocessors/execute.py: on_cell_executed."""
+    from nbformat.notebooknode import from_dict
+
+    said = execute_reply["content"]
+    if said["status"] != "error":
+        return
+    if not any(out.output_type == "error" and out.ename == said["ename"] for out in cell.outputs):
+        error = {key: said[key] for key in ("ename", "evalue", "traceback")}
+        error["traceback"] = error["traceback"] or [UNSEEN]
+        cell.outputs.append(from_dict({"output_type": "error", **error}))
+
+
+async def execute(notebook, job: dict, cwd: str, until: float) -> dict:
+    """Execute a notebook; what came of it."""
+    from nbformat.notebooknode import from_dict
+
+    client = make_client(notebook, job, cwd)
+    done = 0
+    try:
+        async with asyncio.timeout_at(until), client.async_setup_kernel(cwd=cwd):
+            for number in (signal.SIGINT, signal.SIGTERM):  # nbclient would end at them
+                asyncio.get_running_loop().remove_signal_handler(number)
+                signal.signal(number, signal.SIG_IGN)
+            reply = await client.async_wait_for_reply(client.kc.kernel_info())
+            notebook.metadata["language_info"] = reply["content"]["language_info"]
+            for index, cell in enumerate(notebook.cells):
+                await execute_cell(client, cell, index)
+                done = index + 1
+            client.set_widgets_metadata()
+        stop = None
+    except Stopped as error:
+        stop = failure(*error.args)
+    except Exception as error:  # of a kernel that a student's code has in its hands
+        stop = failure("GradingError", f"{type(error).__name__}: {error}"[:2000])
+    if stop and asyncio.get_running_loop().time() >= until:  # whatever that looked like to nbclient
+        stop = failure("GradingTimeout", f"the submission took longer than {job['seconds']} s")
+    for cell in notebook.cells[done:]:
+        if stop and cell.cell_type == "code":
+            cell.outputs = [*cell.get("outputs", []), from_dict(stop)]
+    return told(notebook)
+
+
+async def execute_cell(client, cell, index: int) -> None:
+    """Execute a cell, and see that the kernel can go on.
+
+    Raises:
+        Stopped: it cannot.
+    """
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from nbformat.notebooknode import from_dict
+
+    count = client.code_cells_executed + 1
+    try:
+        await client.async_execute_cell(cell, index, execution_count=count)
+    except DeadKernelError:
+        raise Stopped(
+            "DeadKernelError", "the kernel died: out of memory, or ended by the code"
+        ) from None
+    except CellTimeoutError as error:
+        cell.outputs.append(from_dict(failure("CellTimeoutError", str(error)[:2000])))
+    if client.left < 0:
+        raise Stopped("OutputError", "the submission has more output than is allowed")
+    if any(out.get("ename") == "CellTimeoutError" for out in cell.get("outputs", [])):
+        await answered(client)
+
+
+async def answered(client) -> None:
+    """Wait until an interrupted kernel answers.
+
+    Raises:
+        Stopped: it does not.
+    """
+    try:
+        async with asyncio.timeout(GRACE):
+            await client.async_wait_for_reply(client.kc.kernel_info())
+    except TimeoutError:
+        raise Stopped(
+            "UnresponsiveKernelError", "the code did not stop when it was interrupted"
+        ) from None
+
+
+def told(notebook) -> dict:
+    """What is told of an executed notebook."""
+    cells = {
+        index: {"outputs": cell.outputs, "execution_count": cell.execution_count}
+        for index, cell in enumerate(notebook.cells)
+        if cell.cell_type == "code"
+    }
+    metadata = notebook.metadata
+    return {
+        "cells": cells,
+        "language_info": metadata.get("language_info", {}),
+        "widgets": metadata.get("widgets", {}),
+    }
+
+
+# -- the submission
+
+
+def end_others(spared: set[int]) -> None:
+    """End every other process of the container."""
+    for _ in range(100):
+        found = {int(name) for name in os.listdir("/proc") if name.isdecimal()} - spared
+        reap()
+        left = [pid for pid in found if not is_zombie(pid)]
+        if not left:
+            return
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.01)
+
+
+def is_zombie(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+    return stat.rpartition(")")[2].split()[0] in "ZX"
+
+
+def reap() -> None:
+    """Forget processes that ended, and whose parents did."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def copy(source: str, target: str) -> None:
+    """Copy the files below a directory, so that they belong to whoever runs this."""
+    for folder, folders, names in os.walk(source):
+        here = os.path.join(target, os.path.relpath(folder, source))
+        for name in folders:
+            os.mkdir(os.path.join(here, name))
+        for name in names:
+            shutil.copyfile(os.path.join(folder, name), os.path.join(here, name))
+
+
+def run(job: dict, cwd: str, spared: set[int]) -> dict:
+    """Execute all notebooks of a job, one after the other; what came of each."""
+    import nbformat
+    import zmq
+
+    zmq.Context.instance().setsockopt(zmq.MAXMSGSIZE, MESSAGE)
+    results = {}
+    end = time.monotonic() + job["seconds"]
+    for name, book in sorted(job["notebooks"].items()):
+        notebook = nbformat.from_dict(book)
+        results[name] = asyncio.run(execute(notebook, job, cwd, end))
+        end_others(spared)
+    return results
+
+
+def main(job_file: str, result_file: str, files: str) -> int:
+    """Run a job."""
+    if os.getpid() != 1:
+        raise SystemExit("this ends every other process: it must be the first of a container")
+    dumpable(False)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    forker = os.fork()
+    if not forker:
+        ours.close()
+        serve_forks(theirs)
+    theirs.close()
+    with open(job_file, "r+", encoding="utf-8") as file:
+        job = json.load(file)
+        file.truncate(0)
+    cwd = os.getcwd()
+    copy(files, cwd)
+    ours.recv(16)
+    use_forks(ours)
+    os.environ["NBGRADER_EXECUTION"] = "autograde"
+    results = run(job, cwd, {1, forker})
+    end_others({1})
+    with open(result_file, "w", encoding="utf-8", errors="replace") as file:
+        json.dump(results, file)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
