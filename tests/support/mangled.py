@@ -70,6 +70,12 @@ def code(source: str, **metadata: Any) -> dict:
     }
 
 
+def retype(one: dict, kind: str) -> None:
+    """Make a code cell one of text, as JupyterLab does."""
+    one["cell_type"] = kind
+    del one["outputs"], one["execution_count"]
+
+
 def answered(answers: dict[str, str] = ANSWERS) -> Books:
     """ps1 with answers, and nothing wrong with it."""
     books = {name: json.loads(data) for name, data in released().items()}
@@ -169,23 +175,17 @@ def tests_changed(book):
 
 @of_book
 def a_test_made_a_text_cell(book):
-    test = cell(book, "correct_squares")
-    test["cell_type"] = "markdown"
-    del test["outputs"], test["execution_count"]
+    retype(cell(book, "correct_squares"), "markdown")
 
 
 @of_book
 def answer_made_a_text_cell(book):
-    answer = cell(book, "squares")
-    answer["cell_type"] = "markdown"
-    del answer["outputs"], answer["execution_count"]
+    retype(cell(book, "squares"), "markdown")
 
 
 @of_book
 def answer_made_a_raw_cell(book):
-    answer = cell(book, "sum_of_squares")
-    answer["cell_type"] = "raw"
-    del answer["outputs"], answer["execution_count"]
+    retype(cell(book, "sum_of_squares"), "raw")
 
 
 @of_book

@@ -7,10 +7,11 @@ from a test is not found this way.
 
 import ast
 import random
+import re
 import secrets
 from typing import NamedTuple
 
-from classhub.course.notebooks import Cell, grader, text
+from classhub.course.notebooks import Cell, grader, is_own, text
 
 # What compares two values and raises if they differ: unittest, nose, numpy.testing, pandas.testing.
 HELPERS = {
@@ -18,6 +19,7 @@ HELPERS = {
     "assert_approx_equal", "assert_array_equal", "assert_array_almost_equal", "assert_frame_equal",
     "assert_series_equal", "assert_index_equal", "eq_",
 }  # fmt: skip
+DOTTED = re.compile(r"\w+(\.\w+)*")  # nothing is called on the way to it
 _random = random.SystemRandom()
 
 
@@ -53,20 +55,16 @@ def with_canaries(cells: list[Cell]) -> tuple[list[Cell], list[Canary]]:
 
 def is_test(cell: Cell) -> bool:
     """Whether a cell gives points when it is executed."""
-    said = grader(cell)
-    return bool(cell["cell_type"] == "code" and said.get("grade") and not said.get("solution"))
+    return cell["cell_type"] == "code" and is_own(cell) and bool(grader(cell).get("grade"))
 
 
 def sources(test: str) -> list[tuple[str, str, str]]:
     """Source, nonce and description of the canaries for a test."""
-    found = []
-    nonce = secrets.token_hex(8)
-    found.append((f"assert {_number()} == -{_number()}, {nonce!r}", nonce, "assert"))
+    one, other = secrets.token_hex(8), secrets.token_hex(8)
+    found = [(f"assert {_number()} == -{_number()}, {one!r}", one, "assert")]
     if "raise" in test:
-        nonce = secrets.token_hex(8)
-        found.append((f"raise AssertionError({nonce!r})", nonce, "raise"))
-    found += [(f"{name}({_number()}, -{_number()})", "", name) for name in helpers(test)]
-    return found
+        found.append((f"raise AssertionError({other!r})", other, "raise"))
+    return found + [(f"{name}({_number()}, -{_number()})", "", name) for name in helpers(test)]
 
 
 def helpers(test: str) -> list[str]:
@@ -75,20 +73,10 @@ def helpers(test: str) -> list[str]:
         tree = ast.parse(test)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []  # magics, or another language
-    called = {
-        ast.unparse(node.func): node.func for node in ast.walk(tree) if isinstance(node, ast.Call)
-    }
-    return sorted(name for name, node in called.items() if _last(node) in HELPERS)
-
-
-def _last(node: ast.expr) -> str:
-    if isinstance(node, ast.Attribute):
-        # of a name, so that nothing is called on the way to it
-        inner = node.value
-        while isinstance(inner, ast.Attribute):
-            inner = inner.value
-        return node.attr if isinstance(inner, ast.Name) else ""
-    return node.id if isinstance(node, ast.Name) else ""
+    called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    return sorted(
+        name for name in called if DOTTED.fullmatch(name) and name.rpartition(".")[2] in HELPERS
+    )
 
 
 def _number() -> int:

@@ -7,7 +7,6 @@ gives points: a cell counts by what it does when it is executed, after tests tha
 """
 
 import difflib
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from classhub.course.notebooks import Cell, grade_id, grader, is_own, parsed, text, written
@@ -26,29 +25,20 @@ class Grafted(NamedTuple):
     repairs: list[str]
 
 
-@dataclass
 class Skeleton:
     """A released notebook.
 
     Attributes:
-        book: it
+        metadata: the notebook's
         named: its cells that nbgrader knows, by grade_id, in their order
         plain: sources of its other cells
     """
 
-    book: dict
-    named: dict[str, Cell] = field(init=False)
-    plain: set[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        cells = self.book["cells"]
-        self.named = {name: cell for cell in cells if (name := grade_id(cell))}
-        self.plain = {text(cell).strip() for cell in cells if not grade_id(cell)}
-
-    @classmethod
-    def read(cls, data: bytes) -> "Skeleton":
-        """The skeleton in a released notebook's bytes."""
-        return cls(parsed(data))
+    def __init__(self, data: bytes) -> None:
+        book = parsed(data)
+        self.metadata = book["metadata"]
+        self.named = {name: cell for cell in book["cells"] if (name := grade_id(cell))}
+        self.plain = {text(cell).strip() for cell in book["cells"] if not grade_id(cell)}
 
 
 def graft(data: bytes, skeleton: Skeleton) -> Grafted:
@@ -63,19 +53,17 @@ def graft(data: bytes, skeleton: Skeleton) -> Grafted:
     """
     book, repairs = salvage.read(data)
     run = _Graft(book["cells"], skeleton)
-    cells = run.cells()
+    cells = run.merged()
     repairs = repairs + run.repairs
     metadata = book["metadata"]
-    wanted = language(skeleton.book["metadata"])
+    wanted = language(skeleton.metadata)
     if wanted and language(metadata) != wanted:
         repairs.append(f"kernel: was for {language(metadata) or 'nothing'}")
-        metadata = skeleton.book["metadata"]
+        metadata = skeleton.metadata
     if not repairs:
         return Grafted(data, [])
-    new = {**book, "cells": cells, "metadata": metadata}
-    if any("id" in cell for cell in cells):
-        new["nbformat_minor"] = salvage.MINOR
-    formed, _ = salvage.formed(new)  # two cells may have got the same id
+    # two cells may have got the same id
+    formed, _ = salvage.formed({**book, "cells": cells, "metadata": metadata})
     return Grafted(written(formed), repairs)
 
 
@@ -91,14 +79,10 @@ class _Graft:
         self.submitted, self.skeleton = submitted, skeleton
         self.places: dict[str, int] = {}
         self.repairs: list[str] = []
-
-    def cells(self) -> list[Cell]:
-        """The cells to grade."""
         self._find_named()
         self._find_by_id()
         self._find_alike()
         self._find_in_place()
-        return self._merged()
 
     # -- which submitted cell is which
 
@@ -175,7 +159,7 @@ class _Graft:
 
     # -- what comes of them
 
-    def _merged(self) -> list[Cell]:
+    def merged(self) -> list[Cell]:
         """Released cells in their order, each with what followed it in the submission.
 
         What was answered somewhere else stays between an answer that is put back empty and a test that is put back.
@@ -326,6 +310,5 @@ def _share(data: bytes, skeleton: Skeleton) -> float:
         book, _ = salvage.read(data)
     except Unfit:
         return 0.0
-    run = _Graft(book["cells"], skeleton)
-    run.cells()
-    return len(run.places) / len(skeleton.named) if skeleton.named else 0.0
+    found = _Graft(book["cells"], skeleton).places
+    return len(found) / len(skeleton.named) if skeleton.named else 0.0
