@@ -181,6 +181,15 @@ def test_a_process_left_behind_does_not_reach_the_next_notebook():
     assert found.outputs("b.ipynb")[0][0]["data"]["text/plain"] == "[]"
 
 
+BOMB = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"
+
+
+def test_a_fork_bomb_costs_its_submission_alone():
+    found = run("x = 1", BOMB, "assert x == 1", seconds=10)
+    assert found.errors()[0] == ""
+    assert all(found.errors()[1:])
+
+
 POISON = "import os\nos.environ['POISONED'] = 'yes'\nopen('poisoned', 'w').close()\n"
 
 

@@ -55,7 +55,8 @@ class Run:
         work = top / "work"
         work.mkdir()
         os.chown(work, UID, UID)
-        command = ["unshare", "--pid", "--fork", "--mount-proc", "--net", "sh", "-c"]
+        command = ["prlimit", "--nproc=300", "unshare", "--pid", "--fork", "--mount-proc", "--net"]
+        command += ["sh", "-c"]
         command += [
             'ip link set lo up && exec setpriv --reuid="$0" --regid="$0" --clear-groups --no-new-privs "$@"'
         ]

@@ -206,3 +206,11 @@ def test_half_a_surrogate_pair_can_be_written_again():
     data, repairs = graft(json.dumps(book).encode(), SKELETON)
     assert repairs
     data.decode()
+
+
+def test_fields_that_are_lists_cost_their_cell_alone():
+    book = mangled.answered()[NAME]
+    book["cells"].insert(1, {"cell_type": ["code"], "metadata": {}, "source": "", "id": ["x"]})
+    mangled.cell(book, "squares")["outputs"] = [{"output_type": ["stream"]}]
+    cells = named(check_sound(graft(json.dumps(book).encode(), SKELETON).data))
+    assert text(cells["squares"]) == mangled.ANSWERS["squares"]

@@ -26,7 +26,7 @@ KEYS = {
     "markdown": {"id", "metadata", "source", "attachments"},
     "raw": {"id", "metadata", "source", "attachments"},
 }
-OUTPUTS = {"stream", "display_data", "execute_result", "error"}
+OUTPUTS = ("stream", "display_data", "execute_result", "error")
 # a string, a bracket, a comma, or the quote of a string that does not end
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],"]', re.DOTALL)
 lenient = json.JSONDecoder(strict=False)
@@ -191,7 +191,8 @@ def formed(document: dict) -> tuple[dict, list[str]]:
 def formed_cell(cell: Cell) -> Cell:
     """A cell in the form of one."""
     kind = cell.get("cell_type")
-    new = dict(cell) if kind in KEYS else {**cell, "cell_type": "markdown"}
+    known = isinstance(kind, str) and kind in KEYS
+    new = dict(cell) if known else {**cell, "cell_type": "markdown"}
     allowed = KEYS[new["cell_type"]] | {"cell_type"}
     new = {key: value for key, value in new.items() if key in allowed}
     source = text(new)
