@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from tests.support.running import Run, notebook, run
+from tests.support.running import UID, Run, notebook, run
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs namespaces and uids")
 
@@ -149,6 +149,30 @@ def test_the_runner_cannot_be_read_or_ended():
         "print('alive')",
     )
     assert found.errors() == ["", *["PermissionError"] * 4, ""]
+
+
+def test_code_has_no_capability_and_no_network():
+    found = run(
+        "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('Cap')])",
+        "print(open('/proc/self/status').read().partition('NoNewPrivs:')[2].split()[0])",
+        "import os\nprint(os.getresuid(), os.getgroups())",
+        "!ip -oneline link show eth0",
+        "!ip link set eth0 up",
+        "import os\nos.setuid(0)",
+    )
+    assert set(eval(found.text(0))) == {"0" * 16}
+    assert found.text(1) == "1\n"
+    assert found.text(2) == f"({UID}, {UID}, {UID}) []\n"
+    flags = found.text(3).partition("<")[2].partition(">")[0].split(",")
+    assert "BROADCAST" in flags
+    assert "UP" not in flags
+    assert "not permitted" in found.text(4)
+    assert found.errors()[5] == "PermissionError"
+
+
+def test_the_result_says_which_job_it_is_of():
+    found = run("1")
+    assert found.digest == found.given
 
 
 FORGER = """

@@ -1,5 +1,6 @@
 """Run the grading runner as it runs on a node, but for the container's limits: first process, own uid, one directory."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from tests.support.loading import ROOT
 
 RUNNER = ROOT / "salt" / "hub" / "package" / "classhub" / "grading" / "runner.py"
 UID = 64321
+CAPABILITIES = "+net_admin,+setuid,+setgid,+setpcap"  # of the container: grading/nodes.py
 JOB = {"timeout": 3, "seconds": 60, "output": 1_000_000}
 
 
@@ -26,12 +28,35 @@ def notebook(*sources: str, kernel: str = "python3") -> dict[str, Any]:
     )
 
 
+def contained(top: Path, runner: Path, work: Path) -> subprocess.CompletedProcess:
+    """Run the runner with the job, result and files below `top`, from the working directory `work`."""
+    script = (
+        "ip link set lo up && ip link add eth0 type veth peer name eth1 && ip link set eth0 up && "
+        'exec setpriv --bounding-set="-all,$0" --inh-caps=-all "$@"'
+    )
+    command = ["prlimit", "--nproc=300", "unshare", "--pid", "--fork", "--mount-proc", "--net"]
+    command += ["sh", "-c", script, CAPABILITIES, sys.executable, str(runner)]
+    names = ("job", "result", "files")
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(work), "LANG": "C.UTF-8"}
+    return subprocess.run(
+        [*command, *(str(top / name) for name in names)],
+        cwd=work,
+        env=environment | {"CLASSHUB_TOP": str(top)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
 class Run:
     """What came of a job.
 
     Attributes:
         result: the runner's, by notebook
+        digest: of the job, as the runner says it
         job: what is left in the job's file
+        given: the sha256 of what was in it
         words: on the standard error
     """
 
@@ -44,6 +69,7 @@ class Run:
             shutil.rmtree(top)
 
     def _run(self, top: Path, job: dict, files: dict[str, bytes]) -> None:
+        self.given = hashlib.sha256(json.dumps(job).encode()).hexdigest()
         for name, text in (("job", json.dumps(job)), ("result", "")):
             (top / name).write_text(text)
             (top / name).chmod(0o600)
@@ -55,24 +81,11 @@ class Run:
         work = top / "work"
         work.mkdir()
         os.chown(work, UID, UID)
-        command = ["prlimit", "--nproc=300", "unshare", "--pid", "--fork", "--mount-proc", "--net"]
-        command += ["sh", "-c"]
-        command += [
-            'ip link set lo up && exec setpriv --reuid="$0" --regid="$0" --clear-groups --no-new-privs "$@"'
-        ]
-        command += [str(UID), sys.executable, str(RUNNER)]
-        done = subprocess.run(
-            [*command, str(top / "job"), str(top / "result"), str(top / "files")],
-            cwd=work,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(work), "LANG": "C.UTF-8", "CLASSHUB_TOP": str(top)},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )  # fmt: skip
+        done = contained(top, RUNNER, work)
         self.words = done.stderr
         assert done.returncode == 0, self.words
-        self.result = json.loads((top / "result").read_text())
+        answer = json.loads((top / "result").read_text())
+        self.result, self.digest = answer["notebooks"], answer["digest"]
         self.job = (top / "job").read_text()
 
     def outputs(self, name: str = "a.ipynb") -> list[list[dict]]:

@@ -17,17 +17,18 @@ from classhub.course.report import Refused, tell
 
 # Modules with verbs. Each has add_commands(subparsers), which sets `run`: (Settings, Namespace) -> Report.
 MODULES = (
-    "exchange",
-    "source",
-    "release",
-    "hotfix",
-    "sealing",
-    "receipts",
-    "collecting",
-    "feedback",
-    "grades",
-    "status",
-    "calendar",
+    "course.exchange",
+    "course.source",
+    "course.release",
+    "course.hotfix",
+    "course.sealing",
+    "course.receipts",
+    "course.collecting",
+    "grading.autograde",
+    "course.feedback",
+    "course.grades",
+    "course.status",
+    "course.calendar",
 )
 
 
@@ -36,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--config", type=Path, default=settings.FILE, help="settings, as JSON")
     verbs = result.add_subparsers(required=True, metavar="verb")
     for name in MODULES:
-        importlib.import_module(f"classhub.course.{name}").add_commands(verbs)
+        importlib.import_module(f"classhub.{name}").add_commands(verbs)
     return result
 
 

@@ -34,6 +34,31 @@ class Person:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What one submission may use while it is graded.
+
+    Attributes:
+        memory, disk: bytes; the disk is in memory and counts as such
+        cpus: cores that it may use
+        per_cpu: submissions that share a core
+        pids: processes and threads
+        cell_seconds, seconds: of one cell, and of the whole submission
+        output: characters of one notebook's outputs
+        wait: seconds without any progress until those that are left are given up
+    """
+
+    memory: int = 1 << 30
+    disk: int = 256 << 20
+    cpus: float = 1.0
+    per_cpu: int = 2
+    pids: int = 512
+    cell_seconds: int = 30
+    seconds: int = 600
+    output: int = 10_000_000
+    wait: int = 600
+
+
+@dataclass(frozen=True)
 class Settings:
     """Settings of one course.
 
@@ -42,6 +67,9 @@ class Settings:
         grace: seconds of lateness that are forgiven
         assignments: the calendar, name -> {release, due, cutoff, return, grace, extensions}
         source_*: where assignments come from
+        late_penalty: nbgrader's: "none", or "zero" for no points
+        image_file: JSON file that names the image of the class
+        spool: where submissions lie while they are graded, for the nodes to reach
     """
 
     course_id: str
@@ -61,6 +89,10 @@ class Settings:
     source_subdir: str = "source"
     mirror: Path = Path("/var/lib/classhub/source.git")
     deploy_key: Path = Path("/etc/classhub/deploy_key")
+    late_penalty: str = "none"
+    grading: Limits = field(default_factory=Limits)
+    image_file: Path = Path("/etc/jupyterhub/image.json")
+    spool: Path = Path("/home/.classhub/grading")
     by_name: dict[str, Person] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -123,9 +155,10 @@ def load(path: Path = FILE) -> Settings:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         people = tuple(Person(**entry) for entry in data.pop("people"))
+        limits = Limits(**data.pop("grading", {}))
         kinds = {item.name: item.type for item in dataclasses.fields(Settings)}
         values = {key: Path(value) if kinds[key] is Path else value for key, value in data.items()}
-        return Settings(people=people, **values)
+        return Settings(people=people, grading=limits, **values)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Refused(f"{path} cannot be used: {error!r}") from error
 

@@ -80,6 +80,11 @@ def kind(parent: int, name: str) -> str:
     return KINDS[stat.S_IFMT(mode)]
 
 
+def is_ignored(name: str) -> bool:
+    """Whether nbgrader passes over what has this name."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in IGNORED)
+
+
 def content(fd: int, most: int) -> bytes:
     """The bytes of an open file, at most one more than `most`."""
     parts, left = [], most + 1
@@ -110,7 +115,7 @@ def _load(fd: int, path: str, most: int, depth: int) -> Folder:
     if depth < 0:
         raise Refused(f"{path} is too deep")
     for name in sorted(os.listdir(fd)):
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in IGNORED):
+        if is_ignored(name):
             continue
         found = kind(fd, name)
         if found == "a directory":

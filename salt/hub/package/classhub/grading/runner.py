@@ -1,11 +1,14 @@
 """Executes the notebooks of one submission: the first process of a container that holds nothing else.
 
-It runs in the course's image, alone: `python runner.py <job> <result> <files>`. The job is emptied before any code of
-the submission runs, as it has the hidden tests; the result is written when nothing of the submission runs any more.
-Both files are there already, as the container can make none beside them.
+It runs in the course's image, alone: `python runner.py <job> <result> <files>`. Started as root with the few
+capabilities that this takes, it closes the container's network and becomes the user whose the job is, for ever, before
+it reads anything. The job is emptied before any code of the submission runs, as it has the hidden tests; the result is
+written when nothing of the submission runs any more. Both files are there already, as the container can make none
+beside them.
 
     job: {"timeout": seconds a cell, "seconds": for all, "output": characters for all, "notebooks": {name: notebook}}
-    result: {name: {"cells": {index: {"outputs": [], "execution_count": n}}, "language_info": {}, "widgets": {}}}
+    result: {"digest": sha256 of the job, "notebooks": {name: {
+        "cells": {index: {"outputs": [], "execution_count": n}}, "language_info": {}, "widgets": {}}}}
 
 A student's code shares the container's uid, not its memory: the runner cannot be traced, and it is process 1, which
 no signal from inside reaches. Kernels of Python are forked from a process that never ran a student's code, once for
@@ -15,19 +18,25 @@ each notebook, which saves most of their start.
 import asyncio
 import contextlib
 import ctypes
+import fcntl
 import gc
+import hashlib
 import importlib.util
 import json
 import os
 import shutil
 import signal
 import socket
+import struct
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-PR_SET_DUMPABLE = 4  # linux/prctl.h
+# linux/prctl.h, linux/sockios.h, linux/if.h
+PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 4, 24, 38
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
+CAPABILITIES = 64  # as many as there can be
 GRACE = 5  # seconds in which an interrupted kernel answers again
 MESSAGE = 64 << 20  # bytes of one message of a kernel
 # nbgrader/preprocessors/execute.py: error_on_timeout
@@ -39,10 +48,45 @@ TIMEOUT = {
 UNSEEN = "ERROR: An error occurred while showtraceback was disabled"
 
 
+def prctl(option: int, value: int) -> None:
+    """prctl(2)."""
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), f"prctl {option}")
+
+
 def dumpable(whether: bool) -> None:
     """Whether processes of the same uid may trace this one and read its memory."""
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, int(whether), 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl")
+    prctl(PR_SET_DUMPABLE, int(whether))
+
+
+# -- the container
+
+
+def close_network() -> None:
+    """Take every interface down but the loopback, which kernels need. Swarm knows no service without a network."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
+        for _, name in socket.if_nameindex():
+            if name == "lo":
+                continue
+            request = fcntl.ioctl(channel, SIOCGIFFLAGS, struct.pack("16sH14x", name.encode(), 0))
+            flags = struct.unpack_from("H", request, 16)[0]
+            down = struct.pack("16sH14x", name.encode(), flags & ~IFF_UP)
+            fcntl.ioctl(channel, SIOCSIFFLAGS, down)
+
+
+def become(uid: int) -> None:
+    """Be this user for ever, without any capability."""
+    if not uid:
+        raise SystemExit("the job is root's: nothing of a submission runs as root")
+    for capability in range(CAPABILITIES):
+        try:
+            prctl(PR_CAPBSET_DROP, capability)
+        except OSError:  # the kernel has no more
+            break
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
 # -- kernels
@@ -353,6 +397,8 @@ def main(job_file: str, result_file: str, files: str) -> None:
     """Run a job."""
     if os.getpid() != 1:
         raise SystemExit("this ends every other process: it must be the first of a container")
+    close_network()
+    become(os.stat(job_file).st_uid)
     dumpable(False)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     forker = os.fork()
@@ -360,20 +406,24 @@ def main(job_file: str, result_file: str, files: str) -> None:
         ours.close()
         serve_forks(theirs)
     theirs.close()
-    with open(job_file, "r+", encoding="utf-8") as file:
-        job = json.load(file)
+    with open(job_file, "rb+") as file:
+        data = file.read()
         file.truncate(0)
+    job = json.loads(data)
     cwd = os.getcwd()
     copy(files, cwd)
     ours.recv(16)
     use_forks(ours)
     os.environ["NBGRADER_EXECUTION"] = "autograde"
-    results = run(job, cwd, {1, forker})
+    result = {
+        "digest": hashlib.sha256(data).hexdigest(),
+        "notebooks": run(job, cwd, {1, forker}),
+    }
     with contextlib.suppress(ProcessLookupError):
         os.kill(-1, signal.SIGKILL)  # all at once, so that none can fork away
     end_others({1})
     with open(result_file, "w", encoding="utf-8", errors="replace") as file:
-        json.dump(results, file)
+        json.dump(result, file)
 
 
 if __name__ == "__main__":
