@@ -39,6 +39,7 @@ def settings(course_dir: str, exchange: str, store: str) -> dict:
             "The course has no settings:\n- " + "\n- ".join(planned["faults"])
         )
     course, people = __pillar__["classhub"]["course"], __pillar__["classhub"]["people"]
+    grading, size = __pillar__["classhub"]["grading"], __utils__["classhub_settings.size"]
     source = {name: course["source"][name] for name in ("directory", "git", "ref", "subdir")}
     return {
         "course_id": course["id"],
@@ -49,7 +50,9 @@ def settings(course_dir: str, exchange: str, store: str) -> dict:
         "assignments": course["assignments"],
         "grace": course["grace"],
         "max_files": course["max_files"],
-        "max_bytes": __utils__["classhub_settings.size"](course["max_size"]),
+        "max_bytes": size(course["max_size"]),
+        "late_penalty": course["late_penalty"],
+        "grading": grading | {key: size(grading[key]) for key in ("memory", "disk")},
         **{f"source_{name}": value for name, value in source.items()},
         "people": [
             {

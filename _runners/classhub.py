@@ -320,6 +320,35 @@ def collect(assignment: str, due: str = "", cutoff: str = "", test: bool = False
     return _course("collect", assignment, due=due, cutoff=cutoff, test=test)
 
 
+def autograde(assignment: str, students: str = "", force: bool = False, test: bool = False) -> dict:
+    """Grade what is collected: each submission executed in a container of its own on the nodes.
+
+    Scores and late penalties are in nbgrader's gradebook then. What is broken in a notebook is repaired as far as is
+    just, and told. Who is graded already is not graded again, unless something newer is collected.
+
+    Args:
+        assignment: its name.
+        students: these alone, such as ``ada,bob``.
+        force: grade anew what is graded already; points that a person gave stay, and are to be looked at again.
+        test: only say who would be graded.
+
+    Returns:
+        ``table``: username -> ``done: ...``, ``skipped: why`` or ``failed: why``; ``summary``: ``notes``, what was
+        repaired and what went wrong, by username.
+
+    Raises:
+        Refusal: there is no such assignment or person, or the hub's engine does not answer. Who was graded
+            by then stays so; say it again for the others.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.autograde ps1
+    """
+    return _course("autograde", assignment, students=students, force=force, test=test)
+
+
 def feedback(assignment: str, students: str = "", test: bool = False) -> dict:
     """Make the pages that graded work is returned as, and give them to nobody yet.
 

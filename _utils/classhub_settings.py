@@ -19,6 +19,7 @@ ROLES = ("proxy", "hub", "node")
 DRIVERS = ("nfs", "shared", "local")
 TLS = ("self-signed", "files")
 AUTHENTICATORS = ("lab",)
+PENALTIES = ("none", "zero")
 # settings that only one role may read; every other minion gets them empty
 PRIVATE = {"hub:lab_password": "hub", "proxy:key": "proxy", "course:source:deploy_key": "hub"}
 
@@ -260,6 +261,7 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "course:id": _matches(_COURSE, "a course id (letters, digits, - and _)"),
     "course:timezone": _timezone,
     "course:grace": _number(0, 7 * 86400),
+    "course:late_penalty": _one_of(PENALTIES),
     "course:max_files": _number(1, 1_000_000),
     "course:max_size": size,
     "course:source:directory": _optional(_absolute),
@@ -300,6 +302,15 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "server:start_timeout": _number(10, 3600),
     "server:pending_timeout": _number(1, 600),
     "server:poll_interval": _number(1, 3600),
+    "grading:memory": size,
+    "grading:disk": size,
+    "grading:cpus": _number(0.1, 1024),
+    "grading:per_cpu": _number(1, 16),
+    "grading:pids": _number(32, 1_000_000),
+    "grading:cell_seconds": _number(1, 86400),
+    "grading:seconds": _number(1, 86400),
+    "grading:output": _number(1000, 1_000_000_000),
+    "grading:wait": _WAIT,
     "hub:port": _PORT,
     "hub:api_port": _PORT,
     "hub:proxy_api_port": _PORT,

@@ -45,6 +45,13 @@ SAID = [
         ["ps1"],
         ["--students=bob", "--running=ada", "--test"],
     ),
+    (lambda hub: hub.autograde("ps1"), "autograde", ["ps1"], []),
+    (
+        lambda hub: hub.autograde("ps1", students="ada", force=True, test=True),
+        "autograde",
+        ["ps1"],
+        ["--students=ada", "--force", "--test"],
+    ),
     (lambda hub: hub.feedback("ps1"), "feedback", ["ps1"], []),
     (lambda hub: hub.feedback("ps1", students="ada"), "feedback", ["ps1"], ["--students=ada"]),
     (lambda hub: hub.return_("ps1"), "return", ["ps1"], ["--generate"]),

@@ -17,8 +17,10 @@ COURSE = {
     "grace": 60,
     "max_files": 10,
     "max_size": "2M",
+    "late_penalty": "zero",
     "source": SOURCE | {"deploy_key": "not-a-secret"},
 }
+GRADING = {"memory": "1G", "disk": "64M", "cpus": 1.5, "seconds": 60}
 PEOPLE = [
     {"username": "ada", "role": "student", "name": "Ada Lind", "email": "a@b.c", "section": "A"},
     {"username": "prof", "role": "instructor", "name": "Pat", "email": "", "section": ""},
@@ -45,7 +47,7 @@ def module(world, monkeypatch):
         return world["answer"]
 
     salt = {"cmd.run_all": run_all, "classhub_roster.plan": lambda: world["plan"]}
-    pillar = {"classhub": {"course": COURSE, "people": PEOPLE}}
+    pillar = {"classhub": {"course": COURSE, "grading": GRADING, "people": PEOPLE}}
     monkeypatch.setattr(module, "__salt__", salt, raising=False)
     monkeypatch.setattr(module, "__pillar__", pillar, raising=False)
     monkeypatch.setattr(module, "__utils__", {"classhub_settings.size": sizes.size}, raising=False)
@@ -64,6 +66,8 @@ def test_settings_have_the_uids_of_the_ledger(module):
         "grace": 60,
         "max_files": 10,
         "max_bytes": 2 << 20,
+        "late_penalty": "zero",
+        "grading": {"memory": 1 << 30, "disk": 64 << 20, "cpus": 1.5, "seconds": 60},
         "source_directory": "",
         "source_git": "https://example.edu/course.git",
         "source_ref": "v1",

@@ -124,6 +124,12 @@ COURSE = [
         {"students": "ada", "generate": True, "test": False},
     ),
     (
+        lambda runner: runner.autograde("ps1", force=True),
+        "autograde",
+        ("ps1",),
+        {"students": "", "force": True, "test": False},
+    ),
+    (
         lambda runner: runner.feedback("ps1"),
         "feedback",
         ("ps1",),
