@@ -1,17 +1,29 @@
 """Grading a class: the verb as a whole, with this machine as its node."""
 
+import contextlib
 import dataclasses
+import json
 import os
+import signal
 import sqlite3
+import subprocess
+import sys
+import time
 from argparse import Namespace
+from datetime import UTC, datetime
 
+import nbformat
 import pytest
 
 from tests.support import grading
 from tests.support.local_nodes import LocalNodes
-from tests.support.submissions import course
+from tests.support.submissions import contents, course, environment, fill, small_disk
 
-from classhub.grading import autograde  # isort: skip
+from classhub.course.gradebook import scores  # isort: skip
+from classhub.course.report import Refused
+from classhub.grading import autograde, workers
+from classhub.grading.nodes import Finished
+from classhub.grading.submission import Bench
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs namespaces and uids")
 
@@ -24,27 +36,378 @@ def lesson():
         yield found
 
 
-def run(lesson, nodes=None, monkeypatch=None, **words):
-    arguments = Namespace(assignment="ps1", students="", force=False, test=False)
-    vars(arguments).update(words)
+def run(lesson, nodes=None, **words):
+    arguments = Namespace(
+        **{"assignment": "ps1", "students": "", "force": False, "test": False} | words
+    )
     return autograde.grade_with(lesson.settings, arguments, nodes or LocalNodes()).as_dict()
 
 
 def rows(lesson):
-    with sqlite3.connect(lesson.settings.course_dir / "gradebook.db") as book:
-        return sorted(
-            book.execute(
-                "select student_id, base_cell.name, auto_score, manual_score, needs_manual_grade from grade "
-                "join base_cell on base_cell.id = cell_id "
-                "join submitted_notebook on submitted_notebook.id = grade.notebook_id "
-                "join submitted_assignment on submitted_assignment.id = submitted_notebook.assignment_id"
-            )
-        )
+    """What the gradebook says of each cell of each submission."""
+    query = """
+        select student_id, base_cell.name, auto_score, manual_score, needs_manual_grade,
+            (select auto_comment from comment where comment.notebook_id = grade.notebook_id
+             and comment.cell_id = grade.cell_id),
+            late_submission_penalty
+        from grade
+        join base_cell on base_cell.id = cell_id
+        join submitted_notebook on submitted_notebook.id = grade.notebook_id
+        join submitted_assignment on submitted_assignment.id = submitted_notebook.assignment_id
+    """
+    with contextlib.closing(sqlite3.connect(lesson.settings.course_dir / "gradebook.db")) as book:
+        return sorted(book.execute(query), key=repr)
 
 
-def test_scores_are_those_of_nbgrader(lesson):
-    before = rows(lesson)
+def submit(lesson, user, body="return x * x", stamp="2026-11-23 11:00:00.123456 UTC", **files):
+    """What `collect` leaves, in place of what is there."""
+    place = lesson.settings.course_dir / "submitted" / user / "ps1"
+    nbformat.write(grading.submission(body), place / "squares.ipynb")
+    (place / "timestamp.txt").write_text(stamp)
+    for name, data in files.items():
+        (place / name).write_text(data)
+    return place / "squares.ipynb"
+
+
+def outputs(lesson, user, name):
+    """The outputs of a graded cell."""
+    path = lesson.settings.course_dir / "autograded" / user / "ps1" / "squares.ipynb"
+    cells = nbformat.read(path, as_version=4).cells
+    return next(c for c in cells if c.metadata.get("nbgrader", {}).get("grade_id") == name).outputs
+
+
+def test_scores_files_and_comments_are_those_of_nbgrader(lesson):
+    stock = rows(lesson), contents(lesson.settings.course_dir / "autograded")
     report = run(lesson)
-    print(report)
+    assert report["table"] == {
+        "ada": "done: 3 of 5, a person still has to grade a part",
+        "ben": "done: 1 of 5, a person still has to grade a part",
+        "cyn": "done: 3 of 5, a person still has to grade a part",
+    }
+    assert report["summary"]["notes"] == {}
+    assert rows(lesson) == stock[0]
+    ours = contents(lesson.settings.course_dir / "autograded")
+    assert set(ours) == set(stock[1])
+    for path, data in ours.items():
+        if not path.endswith(".ipynb"):
+            assert data == stock[1][path]
+            continue
+        mine, theirs = (nbformat.reads(book.decode(), 4) for book in (data, stock[1][path]))
+        assert [cell.source for cell in mine.cells] == [cell.source for cell in theirs.cells]
+        assert [c.get("execution_count") for c in mine.cells] == [
+            c.get("execution_count") for c in theirs.cells
+        ]
+        assert mine.metadata == theirs.metadata
+    assert not list(lesson.settings.spool.iterdir())
+    assert not (lesson.settings.course_dir / ".grading").exists()
+
+
+def test_who_is_graded_is_graded_again_only_for_a_reason(lesson):
+    run(lesson)
+    assert set(run(lesson)["table"].values()) == {"skipped: is graded already"}
+    submit(lesson, "ben")
+    nodes = LocalNodes()
+    assert run(lesson, nodes)["table"]["ben"].startswith("done: 3 of 5")
+    assert nodes.rounds == [1]
+    assert run(lesson, students="ada", force=True)["table"] == {
+        "ada": "done: 3 of 5, a person still has to grade a part"
+    }
+
+
+def test_only_say_what_would_be_done(lesson):
+    before = contents(lesson.settings.course_dir)
+    assert set(run(lesson, test=True)["table"].values()) == {"done: would be graded"}
+    assert contents(lesson.settings.course_dir) == before
+    assert not lesson.settings.spool.exists()
+
+
+def test_points_that_a_person_gave_stay(lesson):
+    run(lesson)
+    grading.grade_by_hand(lesson, "ada", 2)
+    assert str(scores(lesson.settings, "ps1")["ada"]) == "5 of 5"
+    assert not scores(lesson.settings, "ps1")["ada"].unfinished
+    run(lesson, force=True)
+    assert str(scores(lesson.settings, "ps1")["ada"]) == "5 of 5"
+    assert scores(lesson.settings, "ps1")["ada"].unfinished
+
+
+def test_who_has_nothing_collected_is_passed_over(lesson):
+    place = lesson.settings.course_dir / "submitted" / "ben"
+    place.rename(place.with_name("zoe"))
+    assert run(lesson)["table"]["ben"] == "skipped: nothing is collected"
+
+
+def test_bad_words_are_refused(lesson):
+    with pytest.raises(Refused, match="there is no assignment ps9"):
+        run(lesson, assignment="ps9")
+    with pytest.raises(Refused, match="not in the roster: zoe"):
+        run(lesson, students="zoe")
+    (lesson.settings.course_dir / "source" / "ps2").mkdir()
+    with pytest.raises(Refused, match="does not know ps2 yet: make its release version first"):
+        run(lesson, assignment="ps2")
+    (lesson.settings.course_dir / "release" / "ps1" / "squares.ipynb").unlink()
+    with pytest.raises(Refused, match="has no usable release version"):
+        run(lesson)
+    (lesson.settings.course_dir / "gradebook.db").unlink()
+    with pytest.raises(Refused, match="does not know ps1 yet"):
+        run(lesson)
+    assert not (lesson.settings.course_dir / "gradebook.db").exists()
+
+
+# -- what is not as it should be
+
+
+def test_a_missing_notebook_has_no_points(lesson):
+    submit(lesson, "ben").unlink()
+    report = run(lesson, students="ben")
+    assert report["table"]["ben"] == "done: 0 of 5; squares.ipynb: is missing"
+    assert {row[2] for row in rows(lesson) if row[0] == "ben"} == {0}
+
+
+def test_an_unreadable_notebook_costs_nobody_else(lesson):
+    submit(lesson, "ben").write_bytes(b"\x00" * 100)
+    report = run(lesson)
+    assert report["table"]["ben"].startswith("done: 0 of 5; squares.ipynb: cannot be read")
     assert report["summary"]["done"] == 3
+
+
+def test_repairs_are_told_to_the_grader(lesson):
+    path = submit(lesson, "ben")
+    book = nbformat.read(path, 4)
+    del book.cells[2:4]
+    book.metadata = {}
+    nbformat.write(book, path)
+    report = run(lesson, students="ben")
+    assert report["table"]["ben"].startswith("done: 3 of 5")
+    assert "squares.ipynb: test_two: was missing" in report["summary"]["notes"]["ben"]
+    graded = lesson.settings.course_dir / "autograded" / "ben" / "ps1" / "squares.ipynb"
+    assert "test_two: was missing" in nbformat.read(graded, 4).cells[0].source
+
+
+STRIPPED = """import ast
+class Strip(ast.NodeTransformer):
+    def visit_Assert(self, node):
+        return ast.copy_location(ast.Pass(), node)
+get_ipython().ast_transformers.append(Strip())"""
+
+
+def test_tests_whose_asserts_were_taken_out_prove_nothing(lesson):
+    submit(lesson, "ben", "return 0\n" + STRIPPED)
+    report = run(lesson, students="ben")
+    assert report["table"]["ben"].startswith("done: 0 of 5")
+    assert outputs(lesson, "ben", "test_two")[-1].ename == "CanaryError"
+    assert "proves nothing" in report["table"]["ben"]
+
+
+def test_a_tag_does_not_switch_a_test_off(lesson):
+    path = submit(lesson, "ben", "return 0")
+    book = nbformat.read(path, 4)
+    for cell in book.cells:
+        cell.metadata["tags"] = ["skip-execution"]
+    nbformat.write(book, path)
+    assert run(lesson)["table"]["ben"].startswith("done: 0 of 5")
+
+
+def test_what_came_with_the_assignment_is_as_it_came(lesson):
+    (lesson.settings.course_dir / "source" / "ps1" / "answer.py").write_text(
+        "def f(x): return x * x\n"
+    )
+    submit(lesson, "ben", "from answer import f; return f(x)", **{"answer.py": "1/0", "own.py": ""})
+    assert run(lesson, students="ben")["table"]["ben"].startswith("done: 3 of 5")
+    kept = contents(lesson.settings.course_dir / "autograded" / "ben" / "ps1")
+    assert kept["answer.py"].startswith(b"def f")
+    assert kept["own.py"] == b""
+
+
+def test_nothing_of_the_course_is_in_what_code_can_read(lesson):
+    look = "import os; print([os.path.join(t, n) for t, _, ns in os.walk('.') for n in ns]); return x * x"
+    submit(lesson, "ben", look)
+    run(lesson)
+    seen = outputs(lesson, "ben", "test_two")[0].text
+    assert "timestamp.txt" in seen
+    assert "secret" not in seen
+
+
+def test_larger_than_the_room(lesson):
+    limits = dataclasses.replace(lesson.settings.grading, disk=2 << 20)
+    lesson.settings = dataclasses.replace(lesson.settings, grading=limits)
+    submit(lesson, "ben", **{"big.csv": "x" * (1 << 20)})
+    report = run(lesson)
+    assert report["table"]["ben"].startswith(
+        "failed: its files are 1 MiB; there is room for half of"
+    )
+    assert report["summary"]["done"] == 2
+
+
+LATE = [
+    ("none", "2026-11-23T09:59:59+00:00", {}, "3 of 5"),
+    ("zero", "2026-11-23T09:59:59+00:00", {}, "0 of 5"),
+    ("zero", "2026-11-23T10:00:01+00:00", {}, "3 of 5"),
+    ("zero", "2026-11-23T09:00:00+00:00", {"ada": "2026-11-23T10:30:00+00:00"}, "3 of 5"),
+]
+
+
+@pytest.mark.parametrize(("penalty", "due", "extensions", "points"), LATE)
+def test_late_penalties_are_those_of_the_calendar(lesson, penalty, due, extensions, points):
+    calendar = {"ps1": {"due": due, "extensions": extensions}}
+    lesson.settings = dataclasses.replace(
+        lesson.settings, assignments=calendar, late_penalty=penalty
+    )
+    run(lesson, students="ada")
+    assert str(scores(lesson.settings, "ps1")["ada"]) == points
+
+
+# -- bad worlds
+
+
+class Unlucky(LocalNodes):
+    """Nodes of which some submissions do not come back: slot -> how often."""
+
+    def __init__(self, lost=None, died=None, kept=()):
+        super().__init__()
+        self.lost, self.died, self.kept = lost or {}, died or {}, kept
+
+    def run(self, spool, slots, runner):
+        users = {}
+        for finished in super().run(spool, slots, runner):
+            user = self.user(spool, finished.slot)
+            users[user] = finished.slot
+            if user in self.kept:
+                continue
+            if self.lost.get(user, 0) > 0:
+                self.lost[user] -= 1
+                yield Finished(finished.slot, False, "node went away")
+            elif self.died.get(user, 0) > 0:
+                self.died[user] -= 1
+                (spool / str(finished.slot) / "result").write_bytes(b"")
+                yield Finished(finished.slot, True, "failed, exit code 137")
+            else:
+                yield finished
+
+    @staticmethod
+    def user(spool, slot):
+        return (spool / str(slot) / "files" / "name.txt").read_text()
+
+
+@pytest.fixture
+def named(lesson):
+    for user in grading.SOURCES:
+        place = lesson.settings.course_dir / "submitted" / user / "ps1"
+        (place / "name.txt").write_text(user)
+    return lesson
+
+
+def test_what_a_node_lost_runs_elsewhere(named):
+    nodes = Unlucky(lost={"ada": 2, "ben": 1}, died={"cyn": 1})
+    before = rows(named)
+    assert run(named, nodes)["summary"]["done"] == 3
+    assert nodes.rounds == [3, 3, 1]
+    assert rows(named) == before
+
+
+def test_what_no_node_can_run_is_told_and_left(named):
+    report = run(named, Unlucky(lost={"ada": 99}, kept=("ben",)))
+    assert report["table"]["ada"] == "failed: no node could execute it: node went away"
+    assert report["table"]["ben"] == "failed: no node took it in time; say it again"
+    assert report["summary"]["done"] == 1
+    assert run(named)["summary"] | {"notes": {}} == {
+        "done": 2, "skipped": 1, "failed": 0, "assignment": "ps1", "test": False, "notes": {}
+    }  # fmt: skip
+
+
+def test_a_container_that_ends_without_a_result_twice_costs_its_points(named):
+    report = run(named, Unlucky(died={"ben": 9}))
+    assert report["table"]["ben"].startswith("done: 0 of 5")
+    assert "exit code 137" in report["table"]["ben"]
+    assert report["table"]["ada"].startswith("done: 3 of 5")
+
+
+def test_a_process_that_dies_over_a_submission_costs_that_one(lesson, monkeypatch):
+    prepare = Bench.prepare
+
+    def deadly(bench, user):
+        if user == "ben":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return prepare(bench, user)
+
+    monkeypatch.setattr(Bench, "prepare", deadly)
+    report = run(lesson)
+    assert report["table"]["ben"] == f"failed: {workers.DIED}"
+    assert report["summary"]["done"] == 2
+
+
+def test_a_full_disk_is_told_and_the_rest_is_graded_later(lesson):
+    before = rows(lesson)
+    course_dir = lesson.settings.course_dir
+    aside = course_dir.with_name("aside")
+    course_dir.rename(aside)
+    course_dir.mkdir(mode=0o700)
+    with small_disk(course_dir) as filler:
+        subprocess.run(["cp", "-a", f"{aside}/.", course_dir], check=True)
+        fill(filler, 6000)
+        report = run(lesson)
+        assert report["summary"]["failed"] == 3, report
+        assert all(
+            "No space left" in words or "full" in words for words in report["table"].values()
+        )
+        filler.unlink()
+        assert run(lesson)["summary"]["done"] == 3
+        assert rows(lesson) == before
+    course_dir.rmdir()
+    aside.rename(course_dir)
+
+
+def test_a_gradebook_that_somebody_holds_is_waited_for(lesson):
+    holder = sqlite3.connect(lesson.settings.course_dir / "gradebook.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    script = f"""
+import dataclasses, pathlib, pickle, sys
+from argparse import Namespace
+from tests.support.local_nodes import LocalNodes
+from classhub.grading import autograde
+settings = pickle.loads({__import__("pickle").dumps(lesson.settings)!r})
+words = Namespace(assignment="ps1", students="", force=False, test=False)
+print(autograde.grade_with(settings, words, LocalNodes()).as_dict()["summary"]["done"])
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], env=environment(), stdout=subprocess.PIPE, text=True
+    )
+    time.sleep(12)
+    holder.execute("COMMIT")
+    assert process.communicate(timeout=120)[0].strip() == "3"
+
+
+def test_another_run_is_refused(lesson):
+    from classhub.course.release import alone_in
+
+    with (
+        alone_in(lesson.settings.course_dir),
+        pytest.raises(Refused, match="at work in the course"),
+    ):
+        run(lesson)
+
+
+def test_killed_at_any_time_and_said_again_the_scores_are_the_same(lesson, tmp_path):
+    before = rows(lesson)
+    autograded = contents(lesson.settings.course_dir / "autograded")
+    began = datetime.now(UTC)
+    for pause in (2.0, 3.5, 5.0, 6.0, 7.0, 8.0):
+        process = os.fork()
+        if not process:
+            try:
+                os.setsid()
+                run(lesson)
+            finally:
+                os._exit(0)
+        time.sleep(pause)
+        os.killpg(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+    report = run(lesson)
+    assert report["summary"]["failed"] == 0
     assert rows(lesson) == before
+    assert set(contents(lesson.settings.course_dir / "autograded")) == set(autograded)
+    for user in grading.SOURCES:
+        record = lesson.settings.course_dir / ".graded" / user / "ps1.json"
+        assert datetime.fromisoformat(json.loads(record.read_text())["graded_at"]) >= began.replace(
+            microsecond=0
+        )

@@ -43,9 +43,8 @@ def source() -> nbformat.NotebookNode:
 
 def submission(body: str) -> nbformat.NotebookNode:
     """A student's notebook: the release version with an answer."""
-    book = source()
+    book = nbformat.read(released_course() / "release" / "ps1" / "squares.ipynb", as_version=4)
     book.cells[1].source = f"def square(x):\n    {body}"
-    book.cells[3].source = "assert square(3) == 9"
     book.cells[4].source = "Because."
     return book
 
@@ -62,18 +61,26 @@ def nbgrader(course: Path, *words: str) -> None:
 
 
 @functools.cache
-def graded_course() -> Path:
-    """A course directory with ps1 of ada, ben and cyn graded. Made once for all tests; copy it."""
-    top = Path(tempfile.mkdtemp(prefix="graded-"))
+def released_course() -> Path:
+    """A course directory with a release version of ps1. Made once for all tests; copy it."""
+    top = Path(tempfile.mkdtemp(prefix="released-"))
     (top / "source" / "ps1").mkdir(parents=True)
     nbformat.write(source(), top / "source" / "ps1" / "squares.ipynb")
+    nbgrader(top, "generate_assignment", "ps1")
+    return top
+
+
+@functools.cache
+def graded_course() -> Path:
+    """A course directory with ps1 of ada, ben and cyn graded. Made once for all tests; copy it."""
+    top = Path(tempfile.mkdtemp(prefix="graded-")) / "course"
+    shutil.copytree(released_course(), top)
     for user, body in SOURCES.items():
         place = top / "submitted" / user / "ps1"
         place.mkdir(parents=True)
         nbformat.write(submission(body), place / "squares.ipynb")
         (place / "timestamp.txt").write_text("2026-11-23 10:00:00.123456 UTC")
         (place / "submission_secret.txt").write_text(SECRET)
-    nbgrader(top, "generate_assignment", "ps1")
     nbgrader(top, "autograde", "ps1")
     return top
 

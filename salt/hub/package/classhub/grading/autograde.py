@@ -317,10 +317,13 @@ def grade_with(settings: Settings, arguments: Namespace, nodes: "Nodes") -> Repo
     people = settings.chosen(arguments.students) if arguments.students else settings.people
     check_known(settings, assignment)
     run = Autograde(settings, assignment, arguments.force, test)
-    chosen = run.choose(people)
-    if chosen:
-        with alone_in(settings.course_dir):
-            run.grade(chosen, nodes)
+    try:
+        chosen = run.choose(people)
+        if chosen:
+            with alone_in(settings.course_dir):
+                run.grade(chosen, nodes)
+    finally:
+        run.gradebook.leave()
     return run.report()
 
 

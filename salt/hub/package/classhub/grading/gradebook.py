@@ -103,6 +103,11 @@ class ClassGradebook(Gradebook):
     def close(self) -> None:
         """Nothing: nbgrader's preprocessors close what they opened, and this stays open for the next."""
 
+    def leave(self) -> None:
+        """Close it for good."""
+        self.let_go()
+        self.engine.dispose()
+
     def keep(self) -> None:
         """Commit what was written; the batch is on the disk then."""
         self.db().end(keep=True)

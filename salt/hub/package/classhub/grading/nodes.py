@@ -140,10 +140,6 @@ class Nodes:
         """Arguments of docker-py's create_service."""
         limits = self.limits
         here = f"{spool}/{{{{.Task.Slot}}}}"
-        scratch = DriverConfig(
-            "local",
-            {"type": "tmpfs", "device": "tmpfs", "o": f"size={limits.disk},mode=1777,nosuid,nodev"},
-        )
         container = ContainerSpec(
             self.image,
             command=["python", "/grading/runner.py"],
@@ -156,9 +152,7 @@ class Nodes:
                 Mount("/submission", here, type="bind"),
                 Mount("/var/lib/extrausers", f"{here}/nss", type="bind", read_only=True),
                 Mount("/grading", str(runner), type="bind", read_only=True),
-                # volumes, as programs may be run in them; of Swarm's own tmpfs they may not
-                Mount("/work", None, type="volume", no_copy=True, driver_config=scratch),
-                Mount("/tmp", None, type="volume", no_copy=True, driver_config=scratch),
+                *(self._scratch(place) for place in ("/work", "/tmp")),
             ],
             cap_drop=["ALL"],
             cap_add=CAPABILITIES,
@@ -188,6 +182,17 @@ class Nodes:
             "labels": {LABEL: self.course},
             "mode": ServiceMode("replicated", slots),
         }
+
+    def _scratch(self, place: str) -> Mount:
+        """An empty directory in memory, as a volume: programs may be run there, of Swarm's own tmpfs they may not.
+
+        The volume has a name, as Swarm never removes those without; what was in it is gone with its container.
+        """
+        disk = self.limits.disk
+        options = {"type": "tmpfs", "device": "tmpfs", "o": f"size={disk},mode=1777,nosuid,nodev"}
+        name = f"grading{place.replace('/', '-')}-{disk}-{{{{.Task.Slot}}}}"
+        driver = DriverConfig("local", options)
+        return Mount(place, name, type="volume", no_copy=True, driver_config=driver)
 
     def _remove(self, service: str) -> None:
         """Remove a service, and with it its containers; what cannot be removed now is removed by the next run."""

@@ -94,6 +94,7 @@ class Bench:
             Unfit: it cannot be.
         """
         own = self.own(user)
+        shutil.rmtree(own, ignore_errors=True)  # of a process that ended in the middle
         taken = own / "submitted"
         taken.mkdir(mode=0o700, parents=True)
         place = self.settings.course_dir / "submitted" / user / self.assignment
@@ -217,7 +218,9 @@ class Bench:
     ) -> None:
         """Write what is kept of a graded submission: the notebooks, and what is beside them."""
         shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(self.own(user) / "autograded", target)
+        target.mkdir(mode=0o700)
+        kept = self.own(user) / "autograded"
+        copy_files(kept, plain_files(kept), target)
         for name, book in books.items():
             if notes.get(name):
                 book.cells.insert(0, note(notes[name]))
