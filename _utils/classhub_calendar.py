@@ -7,7 +7,8 @@ import datetime
 import re
 import zoneinfo
 
-KEYS = ("release", "due", "cutoff", "return", "grace", "extensions")
+KEYS = ("release", "due", "cutoff", "return", "grace", "extensions", "autograde")
+_GRADING = ("collect", "submit")
 _TIMES = ("release", "due", "cutoff", "return")
 # nbgrader takes neither "/" nor "+"; the name becomes a directory in each home
 _ASSIGNMENT = re.compile(r"\w[\w .-]{0,98}\w|\w")
@@ -57,6 +58,11 @@ def _entry(entry: dict, zone: zoneinfo.ZoneInfo, people: list[str]) -> list[str]
     grace = entry.get("grace", 0)
     if isinstance(grace, bool) or not isinstance(grace, int) or grace < 0:
         found.append(f"grace: {grace!r} is not a number of seconds")
+    grading = entry.get("autograde", "collect")
+    if grading not in _GRADING:
+        found.append(f"autograde: {grading!r} is not one of {', '.join(_GRADING)}")
+    elif "autograde" in entry and grading == "collect" and not {"due", "cutoff"} & set(entry):
+        found.append("autograde: there is no due time after which all is collected")
     extensions = entry.get("extensions", {})
     if extensions and "due" not in entry:
         return [*found, "extensions: there is no due time to extend"]

@@ -4,22 +4,24 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from argparse import Namespace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import nbformat
 import pytest
 
 from tests.support import grading
 from tests.support.local_nodes import LocalNodes
-from tests.support.submissions import contents, course, environment, fill, small_disk
+from tests.support.submissions import alone, contents, course, environment, fill, small_disk
 
-from classhub.course.gradebook import scores  # isort: skip
+from classhub.course import __main__, calendar, sealing  # isort: skip
+from classhub.course.gradebook import scores
 from classhub.course.report import Refused
 from classhub.grading import autograde, workers
 from classhub.grading.nodes import Finished
@@ -411,3 +413,56 @@ def test_killed_at_any_time_and_said_again_the_scores_are_the_same(lesson, tmp_p
         assert datetime.fromisoformat(json.loads(record.read_text())["graded_at"]) >= began.replace(
             microsecond=0
         )
+
+
+# -- by itself
+
+
+def keep(lesson):
+    """What the hub does once a minute; action -> outcome."""
+    arguments = __main__.parser().parse_args(["keep-calendar"])
+    return alone(lambda: calendar.keep(lesson.settings, arguments)).table
+
+
+def plan(lesson, **entry):
+    lesson.settings = dataclasses.replace(lesson.settings, assignments={"ps1": entry})
+
+
+@pytest.fixture
+def alike(lesson, monkeypatch):
+    """Nothing is collected yet, submissions need not rest, and the nodes are this machine."""
+    shutil.rmtree(lesson.settings.course_dir / "submitted")
+    shutil.rmtree(lesson.settings.course_dir / "autograded")
+    monkeypatch.setattr(sealing, "SETTLE", 0)
+    monkeypatch.setattr(autograde, "class_nodes", lambda _: LocalNodes())
+    return lesson
+
+
+def hand_in(lesson, user, body="return x * x"):
+    lesson.submit(user, {"squares.ipynb": nbformat.writes(grading.submission(body)).encode()})
+    alone(lambda: sealing.seal(lesson.settings) and None)
+
+
+def test_graded_as_it_is_submitted(alike):
+    plan(alike, autograde="submit")
+    assert keep(alike) == {}
+    hand_in(alike, "ada")
+    assert [name.split(",")[0] for name in keep(alike)] == ["autograde ps1"]
+    assert set(scores(alike.settings, "ps1")) >= {"ada"}
+    graded = alike.settings.course_dir / ".graded"
+    assert os.listdir(graded) == ["ada"]
+    hand_in(alike, "ben", "return 0")
+    assert list(keep(alike).values()) == ["done: 1 done, 2 skipped, 0 failed"]
+    assert sorted(os.listdir(graded)) == ["ada", "ben"]
+    assert keep(alike) == {}
+
+
+def test_graded_once_all_is_collected_and_then_returned(alike):
+    due = datetime.now(UTC) + timedelta(seconds=1)
+    plan(alike, due=due.isoformat(), autograde="collect", **{"return": due.isoformat()})
+    hand_in(alike, "ada")
+    assert keep(alike) == {}
+    time.sleep(1.1)
+    done = keep(alike)
+    assert [name.split()[0] for name in done] == ["collect", "autograde", "return"]
+    assert not any(outcome.startswith("failed") for outcome in done.values()), done

@@ -27,6 +27,20 @@ def test_a_sound_calendar_has_no_faults():
     assert calendar.faults({"ps1": {"due": "2030-01-31 23:59+05:00"}}, "UTC", []) == []
 
 
+@pytest.mark.parametrize(
+    ("entry", "fault"),
+    [
+        ({"autograde": "collect", "due": "2030-01-31T23:59"}, None),
+        ({"autograde": "submit"}, None),
+        ({"autograde": "always"}, "autograde: 'always' is not one of collect, submit"),
+        ({"autograde": "collect"}, "autograde: there is no due time after which all is collected"),
+    ],
+)
+def test_when_it_is_graded_by_itself(entry, fault):
+    where = "classhub:course:assignments:ps1:"
+    assert calendar.faults({"ps1": entry}, "UTC", []) == ([where + fault] if fault else [])
+
+
 def test_times_that_yaml_has_made_are_texts_again():
     made = {"ps1": {"due": datetime.datetime(2030, 1, 31, 23, 59), "extensions": {"ada": "x"}}}
     assert calendar.plain(made) == {

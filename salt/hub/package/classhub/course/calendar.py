@@ -3,6 +3,8 @@
 What is done is remembered in the course's .calendar.json by assignment, action and planned time. So a run that was
 missed is caught up by the next one, however late, and a time that is changed is a new one. Every action is safe to
 repeat: one that a killed run did, but did not remember, is done again.
+
+An assignment's `autograde` says when it is graded by itself: at `collect`, once all is in, or at each `submit`.
 """
 
 import fcntl
@@ -18,13 +20,13 @@ from classhub.course.ledger import fsync_dir
 from classhub.course.release import names_in
 from classhub.course.report import Refused, Report, tell
 from classhub.course.settings import Settings
-from classhub.course.store import now, write_file
-from classhub.course.times import moment, times_of
+from classhub.course.store import Store, now, write_file
+from classhub.course.times import moment, sealed_at, times_of
 
 JOURNAL = ".calendar.json"
 RETRY = timedelta(minutes=10)  # after an action that was refused or failed for somebody
 GIVE_UP = timedelta(days=1)  # on those for whom it failed; who is refused is tried for ever
-ORDER = ("release", "collect", "return")
+ORDER = ("release", "collect", "autograde", "return")
 
 
 class Action(NamedTuple):
@@ -46,8 +48,22 @@ def actions(settings: Settings) -> list[Action]:
         for verb in ("release", "return"):
             if entry.get(verb):
                 found.append(Action(moment(entry[verb], settings.timezone), verb, name))
-        found += [Action(when, "collect", name) for when in times_of(settings, name).ends()]
+        verbs = ("collect", "autograde") if entry.get("autograde") else ("collect",)
+        ends = times_of(settings, name).ends()
+        found += [Action(when, verb, name) for when in ends for verb in verbs]
     return sorted(found, key=lambda action: (action.when, ORDER.index(action.verb)))
+
+
+def submissions(settings: Settings) -> list[Action]:
+    """What to do about the newest submission of each assignment that is graded as it is submitted."""
+    wanted = [
+        name for name, entry in settings.assignments.items() if entry.get("autograde") == "submit"
+    ]
+    newest = {}
+    if wanted:
+        for line in Store(settings.store).ledger.lines:
+            newest[line["assignment"]] = sealed_at(line)
+    return [Action(newest[name], "autograde", name) for name in wanted if name in newest]
 
 
 class Journal:
@@ -98,12 +114,14 @@ class Journal:
             os.close(fd)
 
 
-def words_of(settings: Settings, action: Action) -> list[str]:
-    """An action as it is said on the command line."""
+def words_of(settings: Settings, action: Action) -> list[list[str]]:
+    """An action as it is said on the command line, verb by verb; what is graded is collected first."""
+    if action.verb == "autograde":
+        return [[verb, "--", action.assignment] for verb in ("collect", "autograde")]
     comes = settings.source_git or settings.source_directory
     has_source = comes or action.assignment in names_in(settings.course_dir / "source")
     generate = action.verb == "return" or (action.verb == "release" and has_source)
-    return [action.verb, *(["--generate"] if generate else []), "--", action.assignment]
+    return [[action.verb, *(["--generate"] if generate else []), "--", action.assignment]]
 
 
 def act(settings: Settings, action: Action) -> tuple[bool, str]:
@@ -112,8 +130,9 @@ def act(settings: Settings, action: Action) -> tuple[bool, str]:
 
     tell(f"calendar: {action.verb} {action.assignment}, planned for {shown(settings, action.when)}")
     try:
-        arguments = parser().parse_args(words_of(settings, action))
-        report = arguments.run(settings, arguments).as_dict()
+        for words in words_of(settings, action):
+            arguments = parser().parse_args(words)
+            report = arguments.run(settings, arguments).as_dict()
     except (Refused, OSError) as error:
         return False, f"failed: {error}"
     counts = {word: report["summary"][word] for word in ("done", "skipped", "failed")}
@@ -127,7 +146,7 @@ def keep(settings: Settings, arguments: Namespace) -> Report:
     journal, table = Journal(settings), {}
     with journal.alone():
         journal = Journal(settings)
-        for action in actions(settings):
+        for action in [*actions(settings), *submissions(settings)]:
             if not journal.is_due(action):
                 continue
             planned = shown(settings, action.when)
@@ -155,6 +174,7 @@ def calendar(settings: Settings, arguments: Namespace) -> Report:
         plan = [action for action in actions(settings) if action.assignment == name]
         found[name] = {
             "due": shown(settings, times.due) if times.due else "",
+            "autograde": settings.assignments[name].get("autograde", ""),
             "extensions": {
                 user: shown(settings, when) for user, when in sorted(times.extensions.items())
             },

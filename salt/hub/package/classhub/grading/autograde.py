@@ -308,7 +308,7 @@ class Autograde:
 
 def autograde(settings: Settings, arguments: Namespace) -> Report:
     """Grade the collected submissions of everybody, or of those named, on the class's nodes."""
-    return grade_with(settings, arguments, _nodes(settings))
+    return grade_with(settings, arguments, class_nodes(settings))
 
 
 def grade_with(settings: Settings, arguments: Namespace, nodes: "Nodes") -> Report:
@@ -327,7 +327,7 @@ def grade_with(settings: Settings, arguments: Namespace, nodes: "Nodes") -> Repo
     return run.report()
 
 
-def _nodes(settings: Settings) -> "Nodes":
+def class_nodes(settings: Settings) -> "Nodes":
     """The nodes, with the image that students' servers run.
 
     Raises:
