@@ -290,7 +290,7 @@ def autograde(assignment: str, students: str = "", force: bool = False, test: bo
     """
     options = [f"--students={students}"] if students else []
     options += ["--force"] * force
-    return _course("autograde", assignment, options=options, test=test)
+    return _course("autograde", assignment, options=options, test=test, follow=True)
 
 
 def feedback(assignment: str, students: str = "", test: bool = False) -> dict:
@@ -418,10 +418,12 @@ def keep_calendar(test: bool = False) -> dict:
     return _course("keep-calendar", test=test)
 
 
-def _course(verb: str, *arguments: str, options: list[str] = (), test: bool = False) -> dict:
+def _course(
+    verb: str, *arguments: str, options: list[str] = (), test: bool = False, follow: bool = False
+) -> dict:
     """The report of a verb; that somebody failed makes the exit code, too."""
     report = __salt__["classhub_course.call"](
-        verb, list(arguments), [*options, *(["--test"] if test else [])]
+        verb, list(arguments), [*options, *(["--test"] if test else [])], follow=follow
     )
     if report["summary"]["failed"]:
         __context__["retcode"] = 1

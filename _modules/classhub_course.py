@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import tempfile
 
 from salt.exceptions import CommandExecutionError
 
@@ -77,13 +79,16 @@ def ready() -> bool:
     return os.access(PYTHON, os.X_OK)
 
 
-def call(verb: str, arguments: list[str] = (), options: list[str] = ()) -> dict:
+def call(
+    verb: str, arguments: list[str] = (), options: list[str] = (), follow: bool = False
+) -> dict:
     """Run a verb of the course's command line.
 
     Args:
         verb: see ``/opt/jupyterhub/bin/python -m classhub.course --help``.
         arguments: its words, such as the assignment.
         options: its options, such as ``--test``.
+        follow: fire each line of its progress as an event, ``classhub/progress/<verb>``.
 
     Returns:
         ``table``: username -> ``done: ...``, ``skipped: ...`` or ``failed: ...``, and ``summary``.
@@ -102,8 +107,11 @@ def call(verb: str, arguments: list[str] = (), options: list[str] = ()) -> dict:
     # -I: nothing from the directory or the environment of whoever calls; -B: what the hub runs from is not touched
     command = [PYTHON, "-I", "-B", "-m", "classhub.course", verb, *options]
     command += ["--", *arguments] if arguments else []
-    done = __salt__["cmd.run_all"](
-        [str(word) for word in command], python_shell=False, ignore_retcode=True
+    command = [str(word) for word in command]
+    done = (
+        _followed(command, f"classhub/progress/{verb}")
+        if follow
+        else __salt__["cmd.run_all"](command, python_shell=False, ignore_retcode=True)
     )
     try:
         report = json.loads(done["stdout"])
@@ -115,6 +123,20 @@ def call(verb: str, arguments: list[str] = (), options: list[str] = ()) -> dict:
     if "error" in report:
         raise CommandExecutionError(report["error"])
     return report
+
+
+def _followed(command: list[str], tag: str) -> dict:
+    """cmd.run_all, with an event for each line on the standard error."""
+    with (
+        tempfile.TemporaryFile("w+") as answer,
+        subprocess.Popen(command, stdout=answer, stderr=subprocess.PIPE, text=True) as process,
+    ):
+        line = ""
+        for line in process.stderr:
+            __salt__["event.send"](tag, {"line": line.rstrip()})
+        code = process.wait()
+        answer.seek(0)
+        return {"stdout": answer.read(), "stderr": line, "retcode": code}
 
 
 def exchange(test: bool = False) -> dict:

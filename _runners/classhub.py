@@ -4,7 +4,7 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import salt.client
 import salt.utils.event
@@ -46,7 +46,7 @@ def deploy(test: bool = False) -> dict:
     """
     hosts = _everybody_answers()
     started = time.monotonic()
-    with _progress(started):
+    with _following("salt/job/", started, _line):
         outcome = __salt__["state.orchestrate"]("orch.deploy", test=test)
     changes, failures = _summary(outcome)
     if failures:
@@ -346,7 +346,8 @@ def autograde(assignment: str, students: str = "", force: bool = False, test: bo
 
         salt-run classhub.autograde ps1
     """
-    return _course("autograde", assignment, students=students, force=force, test=test)
+    with _following("classhub/progress/autograde", time.monotonic(), _said):
+        return _course("autograde", assignment, students=students, force=force, test=test)
 
 
 def feedback(assignment: str, students: str = "", test: bool = False) -> dict:
@@ -533,15 +534,15 @@ def _is_here(answer: object) -> bool:
 
 
 @contextlib.contextmanager
-def _progress(started: float) -> Iterator[None]:
-    """Print each job of the orchestration, and each host's answer, as it comes."""
+def _following(tag: str, started: float, told: Callable[[dict], str]) -> Iterator[None]:
+    """Print what is told of each event whose tag starts so, as it comes."""
     done = threading.Event()
 
     def follow() -> None:
         with salt.utils.event.get_master_event(__opts__, __opts__["sock_dir"], listen=True) as bus:
             while not done.is_set():
-                event = bus.get_event(wait=1, tag="salt/job/", match_type="startswith", full=True)
-                line = _line(event) if event else ""
+                event = bus.get_event(wait=1, tag=tag, match_type="startswith", full=True)
+                line = told(event) if event else ""
                 if line:
                     print(
                         f"{time.monotonic() - started:6.0f} s  {line}", file=sys.stderr, flush=True
@@ -556,7 +557,15 @@ def _progress(started: float) -> Iterator[None]:
         listener.join(timeout=5)
 
 
+def _said(event: dict) -> str:
+    """A line of progress that a verb of the course told on the hub."""
+    data = event["data"]
+    inner = data.get("data")
+    return str(inner.get("line", "")) if isinstance(inner, dict) else ""
+
+
 def _line(event: dict) -> str:
+    """A job of the orchestration, or a host's answer to one."""
     data = event["data"]
     if not str(data.get("fun", "")).startswith("state."):
         return ""

@@ -1,6 +1,7 @@
 """classhub_course functions: the command line that is called, what its answers become, and the settings it reads."""
 
 import json
+import sys
 
 import pytest
 from salt.exceptions import CommandExecutionError
@@ -121,3 +122,26 @@ def test_exchange(module, world, test):
     assert module.exchange(test=test) == REPORT
     ((command, _),) = world["asked"]
     assert command[5:] == ["exchange", *(["--test"] if test else [])]
+
+
+def test_progress_is_an_event_a_line(module, monkeypatch):
+    program = "import sys\nfor word in ('one', 'two'): print(word, file=sys.stderr)\nprint('{}')"
+    sent = []
+    monkeypatch.setitem(module.__salt__, "event.send", lambda tag, data: sent.append((tag, data)))
+    done = module._followed([sys.executable, "-c", program], "classhub/progress/autograde")
+    assert done == {"stdout": "{}\n", "stderr": "two\n", "retcode": 0}
+    assert sent == [
+        ("classhub/progress/autograde", {"line": "one"}),
+        ("classhub/progress/autograde", {"line": "two"}),
+    ]
+
+
+def test_a_verb_that_is_followed_is_the_same_verb(module, world, monkeypatch):
+    followed = []
+    answer = world["answer"]
+    monkeypatch.setattr(module, "_followed", lambda *words: followed.append(words) or answer)
+    assert module.call("autograde", ["ps1"], follow=True) == REPORT
+    ((command, tag),) = followed
+    assert command[5:] == ["autograde", "--", "ps1"]
+    assert tag == "classhub/progress/autograde"
+    assert world["asked"] == []

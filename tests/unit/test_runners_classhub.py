@@ -55,7 +55,7 @@ def runner(client, orchestrated, monkeypatch):
         return orchestrated["outcome"]
 
     monkeypatch.setattr(module.salt.client, "get_local_client", lambda path: client)
-    monkeypatch.setattr(module, "_progress", lambda started: contextlib.nullcontext())
+    monkeypatch.setattr(module, "_following", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr(module, "__opts__", {"conf_file": "/etc/salt/master"}, raising=False)
     monkeypatch.setattr(module, "__salt__", {"state.orchestrate": orchestrate}, raising=False)
     client.answers["test.ping"] = {minion: answer(True) for minion in HOSTS}
@@ -368,3 +368,15 @@ EVENTS = [
 @pytest.mark.parametrize(("event_", "line"), EVENTS)
 def test_progress_shows_states_and_nothing_of_other_jobs(runner, event_, line):
     assert runner._line(event_) == line
+
+
+SAID = [
+    ({"data": {"line": "autograde ps1: ada: done"}, "id": "hub"}, "autograde ps1: ada: done"),
+    ({"id": "hub"}, ""),
+    ({"data": "odd"}, ""),
+]
+
+
+@pytest.mark.parametrize(("data", "line"), SAID)
+def test_progress_of_a_verb_is_its_lines(runner, data, line):
+    assert runner._said({"tag": "classhub/progress/autograde", "data": data}) == line
