@@ -92,8 +92,8 @@ def become(uid: int) -> None:
 # -- kernels
 
 
-def serve_forks(requests: socket.socket) -> None:
-    """Fork a kernel for each request, until the other side closes. Has no threads, and no data of a submission."""
+def load() -> set[str]:
+    """Load what kernels and the runner need, once for both; the names of the modules that are the runner's alone."""
     # what ipykernel loads before it listens; nothing that a submission could have put its own file before
     import ipykernel.ipkernel
     import ipykernel.kernelapp
@@ -101,13 +101,29 @@ def serve_forks(requests: socket.socket) -> None:
     import IPython.core.completer
     import IPython.core.magics  # noqa: F401
 
+    before = set(sys.modules)
+    import jupyter_client.manager
+    import nbclient  # noqa: F401
+    import nbformat  # noqa: F401
+
     gc.freeze()
+    return set(sys.modules) - before
+
+
+def serve_forks(requests: socket.socket, foreign: set[str]) -> None:
+    """Fork a kernel for each request, until the other side closes. Has no threads, and no data of a submission.
+
+    Args:
+        requests: to the runner
+        foreign: modules that no kernel has loaded
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for kernels
-    requests.send(b"ready")
     while request := requests.recv(1 << 16):
         process = os.fork()
         if not process:
             requests.close()
+            for name in foreign:
+                del sys.modules[name]
             be_kernel(**json.loads(request))
         requests.send(str(process).encode())
     os._exit(0)
@@ -400,11 +416,12 @@ def main(job_file: str, result_file: str, files: str) -> None:
     close_network()
     become(os.stat(job_file).st_uid)
     dumpable(False)
+    foreign = load()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     forker = os.fork()
     if not forker:
         ours.close()
-        serve_forks(theirs)
+        serve_forks(theirs, foreign)
     theirs.close()
     with open(job_file, "rb+") as file:
         data = file.read()
@@ -412,7 +429,6 @@ def main(job_file: str, result_file: str, files: str) -> None:
     job = json.loads(data)
     cwd = os.getcwd()
     copy(files, cwd)
-    ours.recv(16)
     use_forks(ours)
     os.environ["NBGRADER_EXECUTION"] = "autograde"
     result = {
