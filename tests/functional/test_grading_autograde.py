@@ -312,9 +312,8 @@ def test_what_no_node_can_run_is_told_and_left(named):
     assert report["table"]["ada"] == "failed: no node could execute it: node went away"
     assert report["table"]["ben"] == "failed: no node took it in time; say it again"
     assert report["summary"]["done"] == 1
-    assert run(named)["summary"] | {"notes": {}} == {
-        "done": 2, "skipped": 1, "failed": 0, "assignment": "ps1", "test": False, "notes": {}
-    }  # fmt: skip
+    summary = run(named)["summary"]
+    assert (summary["done"], summary["skipped"], summary["failed"]) == (2, 1, 0)
 
 
 def test_a_container_that_ends_without_a_result_twice_costs_its_points(named):

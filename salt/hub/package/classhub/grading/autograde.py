@@ -12,7 +12,8 @@ import shutil
 import time
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -62,6 +63,7 @@ class Autograde:
     Attributes:
         table: username -> outcome
         notes: username -> what is to be told of the submission
+        seconds: what took how long
     """
 
     def __init__(self, settings: Settings, assignment: str, force: bool, test: bool) -> None:
@@ -78,6 +80,7 @@ class Autograde:
         self.table: dict[str, str] = {}
         self.notes: dict[str, list[str]] = {}
         self.prepared: dict[str, Prepared] = {}
+        self.seconds = {"prepare": 0.0, "execute and record": 0.0, "record": 0.0}
         self.total, self.began = 0, 0.0
 
     # -- who is to be graded
@@ -95,7 +98,7 @@ class Autograde:
         place = course / "submitted" / user / self.assignment
         if not place.is_dir():
             return "skipped: nothing is collected"
-        record = self._record(user)
+        record = self._recorded(user)
         there = (course / "autograded" / user / self.assignment).is_dir()
         if there and not self.force and record.get("submission") == digest(place):
             if record.get("version") == self.version:
@@ -103,7 +106,7 @@ class Autograde:
             return "skipped: is graded already, by an earlier version of the tests; force grades it anew"
         return "done: would be graded" if self.test else ""
 
-    def _record(self, user: str) -> dict:
+    def _recorded(self, user: str) -> dict:
         try:
             return json.loads(self._record_path(user).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -130,10 +133,19 @@ class Autograde:
         try:
             self._lay_out()
             with Workers(self.bench) as workers:
-                self._execute(self._prepare(people, workers), nodes, workers)
+                with self._timed("prepare"):
+                    ready = self._prepare(people, workers)
+                with self._timed("execute and record"):
+                    self._execute(ready, nodes, workers)
         finally:
             shutil.rmtree(self.run, ignore_errors=True)
             shutil.rmtree(self.staging, ignore_errors=True)
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.seconds[what] += time.monotonic() - began
 
     def _lay_out(self) -> None:
         """Make the run's directories, and put the runner where the nodes find it."""
@@ -188,7 +200,8 @@ class Autograde:
                 if len(back) >= BATCH:
                     self._keep(back, workers)
                     back = []
-            self._keep(back, workers)
+            if back:
+                self._keep(back, workers)
             for person in slots.values():
                 self._say(person, "failed: no node took it in time; say it again")
 
@@ -212,6 +225,10 @@ class Autograde:
 
     def _keep(self, back: list[Executed], workers: "Workers") -> None:
         """Record a batch: in the gradebook first, then in autograded/, and at last that it is graded."""
+        with self._timed("record"):
+            self._record_all(back, workers)
+
+    def _record_all(self, back: list[Executed], workers: "Workers") -> None:
         from sqlalchemy.exc import SQLAlchemyError
 
         from classhub.grading.workers import DIED, settle
@@ -236,12 +253,6 @@ class Autograde:
     def _enter(self, person: Person, books: dict, notes: dict[str, list[str]]) -> str:
         """Enter a submission's scores, and write what is kept of it."""
         user, prepared = person.username, self.prepared[person.username]
-        kept = self.gradebook.record(
-            person,
-            prepared.submitted,
-            self.times,
-            {name.removesuffix(".ipynb"): book for name, book in books.items()},
-        )
         told = {
             name: [
                 *prepared.repairs.get(name, []),
@@ -250,8 +261,15 @@ class Autograde:
             ]
             for name in self.bench.skeletons
         }
-        books = {f"{name}.ipynb": book for name, book in kept.items()}
-        self.bench.write(user, books, told, self.staging / user)
+        with self.gradebook.as_one():
+            kept = self.gradebook.record(
+                person,
+                prepared.submitted,
+                self.times,
+                {name.removesuffix(".ipynb"): book for name, book in books.items()},
+            )
+            books = {f"{name}.ipynb": book for name, book in kept.items()}
+            self.bench.write(user, books, told, self.staging / user)
         self.notes[user] = [f"{name}: {words}" for name, found in told.items() for words in found]
         return ""
 
@@ -290,7 +308,8 @@ class Autograde:
             self.table[user] = self.table[user].replace("done: graded", points, 1)
         summary = {"assignment": self.assignment, "test": self.test}
         notes = {user: words for user, words in self.notes.items() if words}
-        return Report(self.table, summary | {"notes": notes})
+        seconds = {what: round(found, 1) for what, found in self.seconds.items()}
+        return Report(self.table, summary | {"notes": notes, "seconds": seconds})
 
     def _say(self, person: Person, outcome: str) -> None:
         """Note an outcome, and tell how far the run is."""

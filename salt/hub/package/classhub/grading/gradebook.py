@@ -9,6 +9,7 @@ import hashlib
 import logging
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 from nbformat import NotebookNode
@@ -57,7 +58,7 @@ class _Batch(Session):
         self.flush()
 
     def rollback(self) -> None:
-        """What nbgrader says before it raises; `record` undoes the submission then."""
+        """What nbgrader says before it raises; `as_one` undoes the submission then."""
 
     def end(self, keep: bool) -> None:
         super().commit() if keep else super().rollback()
@@ -108,6 +109,10 @@ class ClassGradebook(Gradebook):
         self.let_go()
         self.engine.dispose()
 
+    def as_one(self) -> AbstractContextManager:
+        """All of what is written within it or, if something raises, nothing."""
+        return self.db.begin_nested()
+
     def keep(self) -> None:
         """Commit what was written; the batch is on the disk then."""
         self.db().end(keep=True)
@@ -156,7 +161,7 @@ class ClassGradebook(Gradebook):
         times: Times,
         books: dict[str, NotebookNode],
     ) -> dict[str, NotebookNode]:
-        """Write the scores of one person's executed notebooks; all of them or, if something raises, none.
+        """Write the scores of one person's executed notebooks.
 
         Args:
             person: whose they are
@@ -172,13 +177,12 @@ class ClassGradebook(Gradebook):
         """
         kept = {}
         try:
-            with self.db.begin_nested():
-                self._enter(person, submitted, times)
-                for name in self.notebooks:
-                    if name in books:
-                        kept[name] = self._through(RECORD, person.username, name, books[name])
-                    else:
-                        self._no_points(person.username, name)
+            self._enter(person, submitted, times)
+            for name in self.notebooks:
+                if name in books:
+                    kept[name] = self._through(RECORD, person.username, name, books[name])
+                else:
+                    self._no_points(person.username, name)
         except (MissingEntry, InvalidEntry) as error:
             raise Unfit(f"the gradebook has no place for it: {error}") from error
         return kept

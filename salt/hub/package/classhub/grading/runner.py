@@ -102,7 +102,6 @@ def load() -> set[str]:
     import IPython.core.magics  # noqa: F401
 
     before = set(sys.modules)
-    import jupyter_client.manager
     import nbclient  # noqa: F401
     import nbformat  # noqa: F401
 
