@@ -16,6 +16,7 @@ declare -rA PACKAGES=(
     [iptables]=iptables
     [git]=git
     [ps]=procps
+    [R]=r-cran-irkernel
 )
 
 die() {

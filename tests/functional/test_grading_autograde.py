@@ -414,6 +414,42 @@ def test_killed_at_any_time_and_said_again_the_scores_are_the_same(lesson, tmp_p
         )
 
 
+# -- other languages
+
+
+R = {"name": "ir", "display_name": "R", "language": "R"}
+R_ANSWERS = {"ada": "x * x", "ben": "x + x", "cyn": "stop('no')"}
+
+
+@pytest.mark.skipif(not shutil.which("R"), reason="R is not installed: r-cran-irkernel of Debian")
+def test_a_notebook_in_r_is_graded_as_by_nbgrader(lesson):
+    """Image and machine have its kernel by a Debian package, as `image:packages` of a class may."""
+    top = lesson.settings.course_dir
+    for name in ("source", "release", "submitted", "autograded"):
+        shutil.rmtree(top / name, ignore_errors=True)
+    (top / "gradebook.db").unlink()
+    (top / "source" / "ps1").mkdir(parents=True)
+    book = grading.source()
+    book.metadata["kernelspec"] = R
+    book.cells[1].source = "### BEGIN SOLUTION\nsquare <- function(x) x * x\n### END SOLUTION"
+    for cell in book.cells[2:4]:
+        cell.source = "stopifnot(square(2) == 4, square(3) == 9)"
+    nbformat.write(book, top / "source" / "ps1" / "squares.ipynb")
+    grading.nbgrader(top, "generate_assignment", "ps1")
+    for user, body in R_ANSWERS.items():
+        place = top / "submitted" / user / "ps1"
+        place.mkdir(parents=True)
+        given = nbformat.read(top / "release" / "ps1" / "squares.ipynb", as_version=4)
+        given.cells[1].source = f"square <- function(x) {body}"
+        nbformat.write(given, place / "squares.ipynb")
+    grading.nbgrader(top, "autograde", "ps1")
+    before = rows(lesson)
+    assert {row[2] for row in before if row[0] == "ada"} >= {1.0, 2.0}
+    run(lesson, force=True)
+    assert rows(lesson) == before
+    assert run(lesson)["summary"]["notes"] == {}
+
+
 # -- by itself
 
 

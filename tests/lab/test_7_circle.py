@@ -1,10 +1,11 @@
 """An assignment's whole circle with nbgrader's own course: a student at the browser, another in a terminal, a grader.
 
-Released, worked at, validated and submitted; sealed and collected; graded by stock nbgrader and by hand; returned and
+Released, worked at, validated and submitted; sealed and collected; graded on the nodes and by hand; returned and
 read. The pictures are those of the documentation: with CLASSHUB_PICTURES=1 they go to docs/images.
 """
 
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,13 +20,6 @@ from tests.support.waiting import wait_until
 
 PEOPLE = ("ada", "bob")
 SOLUTION = "def squares(n): return [i ** 2 for i in range(1, n + 1)]"
-# plain nbgrader, on what two friendly people submitted: the student's code runs as root here
-AUTOGRADE = f"""
-set -eu
-export HOME=$(mktemp -d) PATH=/opt/jupyterhub/bin:$PATH
-cd {COURSE}
-for name in {" ".join(PEOPLE)}; do nbgrader autograde ps1 --student=$name --force >"$HOME/log" 2>&1 || cat "$HOME/log"; done
-"""
 # what a person does in the formgrader's pages, for all parts that wait
 BY_HAND = f"""
 from nbgrader.api import Gradebook
@@ -62,7 +56,10 @@ def clear() -> None:
     forget(PEOPLE)
     lab.on("hub", "/opt/jupyterhub/bin/python", "-c", UNGRADE)
     for name in PEOPLE:
-        lab.shell("hub", f"rm -rf {COURSE}/autograded/{name} {COURSE}/feedback/{name}")
+        places = " ".join(
+            f"{COURSE}/{kind}/{name}" for kind in ("autograded", "feedback", ".graded")
+        )
+        lab.shell("hub", f"rm -rf {places}")
         lab.shell("hub", f"rm -rf /home/{name}/feedback /home/{name}/.local/share/jupyter")
         lab.shell("hub", f"rm -rf /home/{name}/.jupyter/lab/workspaces")
 
@@ -75,7 +72,7 @@ def test_the_whole_circle(course, quiet, page, student, pictures):
     wait_until("both are sealed", sealed, 90)
     report = verb("collect", "ps1")
     assert set(report["summary"]["submitted"]) >= set(PEOPLE), report
-    lab.shell("hub", AUTOGRADE, timeout=600)
+    graded_on_the_nodes()
 
     table = verb("status", "ps1")["table"]
     assert "submitted 20" in table["ada"]
@@ -91,6 +88,21 @@ def test_the_whole_circle(course, quiet, page, student, pictures):
     assert "1" in lab.salt("hub", "classhub.grades", "ps1", "format=canvas")["hub"]
     ada_reads_it(page, quiet, pictures)
     bob_reads_it(student("bob"))
+
+
+def graded_on_the_nodes() -> None:
+    """By salt-run, which tells how far it is."""
+    command = [
+        lab.salt_command("salt-run"),
+        "classhub.autograde",
+        "ps1",
+        f"students={','.join(PEOPLE)}",
+    ]
+    done = subprocess.run(command, cwd=lab.ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in PEOPLE:
+        assert f"autograde ps1: {name}: done: graded" in done.stderr
+    assert verb("autograde", "ps1")["table"]["ada"] == "skipped: is graded already"
 
 
 def sealed() -> bool:

@@ -37,13 +37,19 @@ def on_hub(course: Path, people: list[str], **settings: Any) -> Iterator[None]:
     known = {"course_id": "twice", "course_dir": f"{PLACE}/classhub", "spool": SPOOL}
     try:
         lab.shell("hub", f"rm -rf {PLACE}; mkdir -p -m 0700 {PLACE}")
-        for name in ("nbgrader", "classhub"):
+        for name in ("nbgrader", "fresh"):
             copy(course, f"{PLACE}/{name}")
         write("course.json", json.dumps(known | {"people": entries} | settings))
-        lab.shell("hub", f"chown -R root: {PLACE}; chmod 0700 {PLACE}/classhub")
+        lab.shell("hub", f"chown -R root: {PLACE}; chmod 0700 {PLACE}/fresh")
+        refresh()
         yield
     finally:
         lab.shell("hub", f"rm -rf {PLACE} {SPOOL}", timeout=300)
+
+
+def refresh() -> None:
+    """Nothing of classhub's side is graded."""
+    lab.shell("hub", f"cd {PLACE}; rm -rf classhub; cp -a fresh classhub")
 
 
 def copy(source: Path, target: str) -> None:

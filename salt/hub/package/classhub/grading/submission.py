@@ -156,7 +156,7 @@ class Bench:
         executed = {}
         for name, book in books.items():
             cells, found.canaries[name] = list(book.cells), []
-            if language(self.skeletons[name].metadata) in ("python", ""):
+            if is_python(self.skeletons[name].metadata):
                 cells, found.canaries[name] = with_canaries(cells)
             executed[name] = {**book, "cells": cells}
         return {
@@ -287,6 +287,13 @@ def digest(place: Path) -> str:
         with open(place / path, "rb") as file:
             found.update(f"{path}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     return found.hexdigest()
+
+
+def is_python(metadata: dict) -> bool:
+    """Whether a notebook is in Python, as one is that does not say."""
+    spec = metadata.get("kernelspec")
+    name = spec.get("name", "") if isinstance(spec, dict) else ""
+    return (language(metadata) or str(name)[:6] or "python") == "python"
 
 
 def timestamp(place: Path) -> datetime | None:
