@@ -20,6 +20,7 @@ Course units and settings are absent:
       - /etc/classhub/course.json
       - /etc/classhub/deploy_key
       - /var/lib/classhub/source.git
+      - /home/.classhub/grading
     - require:
       - service: Course formgrader is stopped
       - service: Course sweep is stopped
