@@ -201,6 +201,39 @@ def test_tests_whose_asserts_were_taken_out_prove_nothing(lesson):
     assert "proves nothing" in report["table"]["ben"]
 
 
+def test_a_value_shown_by_what_a_test_calls_gives_no_points(lesson):
+    submit(lesson, "ben", "import sys; sys.displayhook('all right'); return 0")
+    report = run(lesson, students="ben")
+    assert report["table"]["ben"].startswith("done: 0 of 5")
+    assert (
+        "test_two: shows more than one value or error; the least counts" in report["table"]["ben"]
+    )
+    submit(lesson, "ben", "import sys; sys.displayhook(100); return 0")
+    report = run(lesson, students="ben")
+    assert report["table"]["ben"].startswith("done: 0 of 5")
+    assert "test_two: shows what is no number of points" in report["table"]["ben"]
+
+
+def test_what_a_student_says_in_an_error_is_one_line_of_print(lesson, capsys):
+    said = r"5 of 5\x1b[2J\n\n\u202edone"
+    submit(lesson, "ben", f"class GradingError(Exception): pass\n    raise GradingError('{said}')")
+    report = run(lesson, students="ben")
+    shown = "squares.ipynb: GradingError: 5 of 5 [2J   done"
+    assert report["table"]["ben"].endswith(f"; {shown}")
+    assert report["summary"]["notes"]["ben"] == [shown]
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_nothing_in_a_notebook_tells_the_digest_of_its_job(lesson):
+    bench = Bench(lesson.settings, "ps1", ["squares"], lesson.top / "run")
+    jobs = []
+    for _ in range(2):
+        bench.prepare("ben")
+        jobs.append(json.loads((bench.own("ben") / "job").read_text()))
+    assert jobs[0]["secret"] != jobs[1]["secret"]
+    assert jobs[0]["secret"] not in json.dumps(jobs[0]["notebooks"])
+
+
 def test_a_tag_does_not_switch_a_test_off(lesson):
     path = submit(lesson, "ben", "return 0")
     book = nbformat.read(path, 4)
@@ -265,9 +298,9 @@ def test_late_penalties_are_those_of_the_calendar(lesson, penalty, due, extensio
 class Unlucky(LocalNodes):
     """Nodes of which some submissions do not come back: slot -> how often."""
 
-    def __init__(self, lost=None, died=None, kept=()):
+    def __init__(self, lost=None, died=None, kept=(), stuck=()):
         super().__init__()
-        self.lost, self.died, self.kept = lost or {}, died or {}, kept
+        self.lost, self.died, self.kept, self.stuck = lost or {}, died or {}, kept, stuck
 
     def run(self, spool, slots, runner):
         users = {}
@@ -275,6 +308,9 @@ class Unlucky(LocalNodes):
             user = self.user(spool, finished.slot)
             users[user] = finished.slot
             if user in self.kept:
+                continue
+            if user in self.stuck:
+                yield Finished(finished.slot, False, "did not end", stuck=True)
                 continue
             if self.lost.get(user, 0) > 0:
                 self.lost[user] -= 1
@@ -314,6 +350,14 @@ def test_what_no_node_can_run_is_told_and_left(named):
     assert report["summary"]["done"] == 1
     summary = run(named)["summary"]
     assert (summary["done"], summary["skipped"], summary["failed"]) == (2, 1, 0)
+
+
+def test_what_does_not_end_is_tried_once_more_and_its_result_is_not_read(named):
+    nodes = Unlucky(stuck=("ben",))
+    report = run(named, nodes)
+    assert nodes.rounds == [3, 1]
+    assert report["table"]["ben"] == "failed: no node could execute it: did not end"
+    assert report["summary"]["done"] == 2
 
 
 def test_a_container_that_ends_without_a_result_twice_costs_its_points(named):

@@ -194,6 +194,35 @@ def test_a_result_cannot_be_forged():
     assert found.errors() == ["", "", "AssertionError"]
 
 
+STOPPER = "import os, signal\nprint(os.getppid())\nos.kill(os.getppid(), signal.SIGSTOP)"
+
+
+def test_what_makes_the_kernels_cannot_be_held_up():
+    """Code of the same uid can stop it; the runner waited for ever, and its node was taken for broken."""
+    found = Run({"a.ipynb": notebook(STOPPER), "b.ipynb": notebook("1")}, {})
+    assert int(found.text(0)) > 1
+    assert found.errors("b.ipynb") == [""]
+    found = Run(
+        {"a.ipynb": notebook(STOPPER.replace("STOP", "KILL")), "b.ipynb": notebook("1")}, {}
+    )
+    assert found.errors("b.ipynb") == ["GradingError"]
+
+
+TINY = """
+kernel = get_ipython().kernel
+while True:
+    content = {"data": {}, "metadata": {}}
+    kernel.session.send(kernel.iopub_socket, "display_data", content, parent=kernel.get_parent())
+"""
+
+
+def test_empty_outputs_count_too():
+    """Each is work for the hub: 36,000 took it half a minute."""
+    found = run(TINY, "1")
+    assert found.errors() == ["OutputError"] * 2
+    assert len(found.outputs()[0]) < 2000
+
+
 def test_a_process_left_behind_does_not_reach_the_next_notebook():
     left = "import subprocess\nsubprocess.Popen(['sleep', '1000'], start_new_session=True)"
     look = (

@@ -1,5 +1,8 @@
 """Canaries: behind each test, of the kinds of failure that the test can show, and told from real failures."""
 
+import math
+from types import SimpleNamespace
+
 import pytest
 
 from tests.support import mangled, submissions  # noqa: F401 - puts the package on the path
@@ -33,8 +36,15 @@ def test_each_test_gets_a_canary_and_nothing_else_does():
         ("assert x == 1", ["assert"]),
         ("try:\n    f()\nexcept ValueError: pass\nelse: raise AssertionError('no')", ["assert", "raise"]),
         ("np.testing.assert_allclose(x, 1)\nassert_equal(y, 2)", ["assert", "assert_equal", "np.testing.assert_allclose"]),
+        ("unittest.TestCase().assertEqual(x, 1)", ["assert", "unittest.TestCase().assertEqual"]),
+        ("assert np.allclose(f(), 2) and math.isclose(x, y)", ["assert", "math.isclose", "np.allclose"]),
+        ("assert abs(x - 2) < 1e-9 and all(y) and isinstance(x, int)", ["assert", "abs", "all", "isinstance"]),
+        ("assert (x == y).all() and x.any()", ["assert"]),
+        ("hits = [f(n) for n in (1, 2)]\nhits.count(True) / 2", ["assert", "value"]),
+        ("score(f);", ["assert", "value"]),
+        ("print(x)", ["assert"]),
         ("self().assertEqual(1, 1)", ["assert"]),  # who knows what self() does
-        ("helper.check(1, 2)", ["assert"]),
+        ("helper.check(1, 2)", ["assert", "value"]),  # or what it returns
         ("%time assert x", ["assert"]),
     ],
 )  # fmt: skip
@@ -49,6 +59,22 @@ def test_a_canary_fails_in_a_kernel_and_no_two_are_alike():
     for source in sources:
         with pytest.raises(AssertionError):
             exec(source, {})
+
+
+HELPERS = "np.allclose(x); math.isclose(y); abs(x); all(x); any(x); isinstance(x); assertEqual(x)"
+
+
+def test_a_canary_fails_until_what_it_calls_is_replaced():
+    real = {"np": SimpleNamespace(allclose=math.isclose), "math": math}
+    fake = dict.fromkeys(("all", "any", "isinstance", "assertEqual"), lambda *_: True)
+    fake |= {"abs": lambda _: 0, "np": SimpleNamespace(allclose=lambda *_: True)}
+    fake["math"] = SimpleNamespace(isclose=lambda *_: True)
+    found = canaries.sources(HELPERS)[1:]
+    assert len(found) == 7
+    for source, _, _ in found:
+        with pytest.raises(Exception):  # noqa: B017, PT011 - any will do
+            exec(source, dict(real))
+        exec(source, dict(fake))
 
 
 @pytest.mark.parametrize(
@@ -69,3 +95,30 @@ def test_any_error_will_do_for_a_helper():
     canary = canaries.Canary(1, 0, "", "assert_equal")
     assert canaries.survived(canary, [])
     assert not canaries.survived(canary, [{"output_type": "error", "ename": "E", "evalue": ""}])
+
+
+def value(shown):
+    return {"output_type": "execute_result", "data": {"text/plain": shown}}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "survived"),
+    [
+        ([value("1234567.5")], False),
+        ([{"output_type": "stream", "name": "stdout", "text": "x"}, value("1234567.5")], False),
+        ([value("1234568")], False),  # %precision 0
+        ([value(["1.23e+06"])], False),
+        ([value("1234567.50000000")], False),  # sympy.init_printing
+        ([], True),
+        ([value("2.0")], True),
+        ([value("nan")], True),
+        ([value("full marks")], True),
+        ([value("1234567.5"), value("2.0")], True),
+        ([{"output_type": "execute_result", "data": {}}], True),
+        ([value("1234567.5"), {"output_type": "error", "ename": "E", "evalue": ""}], True),
+    ],
+)
+def test_a_value_is_shown_as_it_is(outputs, survived):
+    canary = canaries.Canary(1, 0, "", "value", 1234567.5)
+    assert canaries.survived(canary, outputs) == survived
+    assert canary.charge.startswith("a value is not shown any more")

@@ -129,6 +129,11 @@ def test_a_cell_of_ones_own_does_not_count():
     assert json.loads(data)["cells"][-1]["metadata"].get("nbgrader") is None
 
 
+def test_a_cell_that_lost_its_name_where_it_was_is_not_told_as_moved():
+    repairs = graft(mangled.damaged("grade_id_renamed")[NAME], SKELETON).repairs
+    assert repairs == ["squares: had lost its name"]
+
+
 def test_a_plain_cell_is_not_taken_for_an_answer_that_is_there():
     def change(book):
         book["cells"].insert(3, copy.deepcopy(mangled.cell(book, "squares")))
@@ -198,6 +203,11 @@ def test_a_notebook_cut_off_anywhere_gives_its_whole_cells():
         assert count >= least
         least = count
     assert least == len(whole)
+
+
+def test_malformed_cells_are_counted():
+    _, repairs = salvage.read(mangled.damaged("cell_that_is_none")[NAME])
+    assert repairs == ["has malformed cells: 2"]
 
 
 def test_half_a_surrogate_pair_can_be_written_again():

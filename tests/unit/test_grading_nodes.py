@@ -34,10 +34,14 @@ def task(slot, state, *, wanted="running", code=None, error="", node="n1"):
 
 
 class Engine:
-    """An engine that shows one list of tasks after the other; the last one stays."""
+    """An engine that shows one list of tasks after the other; the last one stays.
+
+    Attributes:
+        ending: all tasks of the Swarm, each time that one asks for them, once the service is removed
+    """
 
     def __init__(self, *shown):
-        self.shown, self.said = list(shown), []
+        self.shown, self.said, self.ending = list(shown), [], []
 
     def create_service(self, **spec):
         self.said.append(("create", spec))
@@ -49,7 +53,14 @@ class Engine:
     def remove_service(self, service):
         self.said.append(("remove", service))
 
-    def tasks(self, filters):
+    def nodes(self):
+        states = {"n1": "ready", "n2": "down"}
+        return [{"ID": name, "Status": {"State": state}} for name, state in states.items()]
+
+    def tasks(self, filters=None):
+        if filters is None:
+            assert self.said[-1][0] == "remove"
+            return self.ending.pop(0) if self.ending else []
         assert filters == {"service": "s1"}
         found = self.shown.pop(0) if len(self.shown) > 1 else self.shown[0]
         if isinstance(found, Exception):
@@ -131,8 +142,25 @@ def test_a_long_queue_is_waited_for_as_long_as_it_moves():
 
 
 def test_a_task_that_never_ends_is_given_up():
-    found = run(Engine([task(1, "running")]), 1, seconds=10)
-    assert [(one.slot, one.ran) for one in found] == [(1, False)]
+    engine = made(Engine([task(1, "running")]), seconds=10)
+    found = list(engine.run(SPOOL, 1, RUNNER))
+    assert found == [Finished(1, False, "did not end within 130 s", stuck=True)]
+    assert engine.refusals == {}, "it is not its node's fault"
+
+
+def test_the_containers_of_a_removed_service_are_waited_for(clock):
+    """Else one that was given up shares /work with the next one of its slot."""
+    engine = Engine([task(1, "complete", wanted="shutdown", code=0)])
+    left = task(7, "running", wanted="remove") | {"ServiceID": "s1"}
+    away = task(7, "running", wanted="remove", node="n2") | {"ServiceID": "s1"}
+    other = task(1, "running") | {"ServiceID": "jupyter-ada"}
+    engine.ending = [[left, away, other], [left, away, other], [away, other]]
+    run(engine, 1)
+    assert engine.ending == []
+    engine.ending = [[left]] * 1000
+    began = clock[0]
+    run(engine, 1)
+    assert nodes.LEAVING <= clock[0] - began < nodes.LEAVING + 2
 
 
 def error(status):

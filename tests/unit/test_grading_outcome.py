@@ -6,6 +6,7 @@ import json
 import nbformat
 import pytest
 from nbformat import v4
+from nbgrader.utils import determine_grade
 
 from tests.support import submissions  # noqa: F401 - puts the package on the path
 
@@ -130,13 +131,13 @@ def test_what_is_not_the_outputs_of_the_cells_is_refused(odd):
 
 
 def test_counts_and_tracebacks_are_as_without_canaries():
-    shown = {"output_type": "execute_result", "execution_count": 3, "data": {}, "metadata": {}}
+    shown = value("1") | {"execution_count": 3}
     traced = failure(traceback=["Cell \x1b[32mIn[1]\x1b[39m, line 1", "In[3] and In[99]"])
-    found = result(cell(count=1), cell(failure(evalue="n"), count=2), cell(shown, traced, count=3))
+    found = result(cell(count=1), cell(failure(evalue="n"), count=2), cell(traced, shown, count=3))
     settled, _ = settle(book("a", "b"), found, [Canary(1, 0, "n", "assert")])
     assert [c.execution_count for c in settled.cells] == [1, 2]
-    assert settled.cells[1].outputs[0].execution_count == 2
-    assert settled.cells[1].outputs[1].traceback == [
+    assert settled.cells[1].outputs[1].execution_count == 2
+    assert settled.cells[1].outputs[0].traceback == [
         "Cell \x1b[32mIn[1]\x1b[39m, line 1",
         "In[2] and In[99]",
     ]
@@ -151,6 +152,45 @@ def test_a_canary_that_did_not_fail_costs_its_test():
     assert notes == ["t0: assert does not fail any more where it must, so this test proves nothing"]
     with pytest.raises(Unfit):
         settle(book("a"), result(cell()), canaries[:1])
+
+
+def value(shown):
+    data = {"text/plain": shown} if shown else {}
+    return {"output_type": "execute_result", "execution_count": 1, "data": data, "metadata": {}}
+
+
+MORE = "t0: shows more than one value or error; the least counts"
+NO_NUMBER = "t0: shows what is no number of points: "
+COUNTED = [
+    ([value("0.5")], 0.5, None),
+    ([value("full marks")], 1, None),  # as nbgrader has it
+    ([stream("x"), value("0.25"), stream("y")], 0.25, None),
+    ([value("0.5"), value("0.75")], 0.5, None),
+    ([value("1.0"), failure()], 0, MORE),
+    ([value("full marks"), failure()], 0, MORE),
+    ([value("-1"), value("0.5")], 0.5, MORE),
+    ([stream("x", "stderr"), value("1.0")], 0, None),
+    ([value("100")], 0, NO_NUMBER + "partial credit cannot be greater than maximum points for cell"),
+    ([value("")], 0, NO_NUMBER + "'text/plain'"),
+    ([value("100"), failure()], 0, NO_NUMBER),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("outputs", "points", "told"), COUNTED)
+def test_of_several_values_and_errors_the_least_counts(outputs, points, told):
+    """nbgrader counts the first, which a student's code that a test calls can show itself."""
+    settled, notes = settle(book("a"), result(cell(*outputs)))
+    assert determine_grade(settled.cells[0]) == (points, 1)
+    assert [note.startswith(told) for note in notes] == ([True] if told else [])
+    assert all(output in settled.cells[0].outputs for output in outputs)
+    nbformat.validate(settled)
+
+
+def test_a_value_before_a_canary_does_not_count():
+    canary = Canary(1, 0, "n", "assert")
+    settled, notes = settle(book("a"), result(cell(value("1.0")), cell(count=2)), [canary])
+    assert determine_grade(settled.cells[0]) == (0, 1)
+    assert len(notes) == 1
 
 
 def test_how_an_execution_ended_is_told():

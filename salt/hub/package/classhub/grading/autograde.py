@@ -34,6 +34,7 @@ STAGING = ".grading"  # in the course: what is not yet in its place
 GRADED = ".graded"  # in the course: a file for each graded submission
 ENDS = 2  # containers that end without a result before a submission has no points
 LOSSES = 5  # times that nodes refuse or lose a submission before this run gives it up
+STUCK = 3  # of these, for one that did not end: it costs the run as long as it may take
 BATCH = 20  # submissions that are recorded at once
 RUNNER = Path(__file__).with_name("runner.py")
 
@@ -190,7 +191,7 @@ class Autograde:
                 person = slots.pop(finished.slot)
                 result = spool / str(finished.slot) / "result"
                 has_result = finished.ran and result.stat().st_size > 0
-                (ends if finished.ran else losses)[person] += 1
+                (ends if finished.ran else losses)[person] += STUCK if finished.stuck else 1
                 if has_result or ends[person] >= ENDS:
                     back.append(Executed(person, result if has_result else None, finished.words))
                 elif losses[person] >= LOSSES:
@@ -255,9 +256,12 @@ class Autograde:
         user, prepared = person.username, self.prepared[person.username]
         told = {
             name: [
-                *prepared.repairs.get(name, []),
-                *prepared.missing.get(name, []),
-                *notes.get(name, []),
+                printable(words)
+                for words in (
+                    *prepared.repairs.get(name, []),
+                    *prepared.missing.get(name, []),
+                    *notes.get(name, []),
+                )
             ]
             for name in self.bench.skeletons
         }
@@ -313,6 +317,7 @@ class Autograde:
 
     def _say(self, person: Person, outcome: str) -> None:
         """Note an outcome, and tell how far the run is."""
+        outcome = printable(outcome)
         self.table[person.username] = outcome
         done = sum(user in self.table for user in self.prepared)
         if not done:
@@ -323,6 +328,11 @@ class Autograde:
             f"autograde {self.assignment}: {person.username}: {outcome} "
             f"({done} of {self.total}, about {in_words(round(left))} to go)"
         )
+
+
+def printable(words: str) -> str:
+    """Words in which a student may have written, without what commands a terminal or begins a line of its own."""
+    return "".join(character if character.isprintable() else " " for character in words)
 
 
 def autograde(settings: Settings, arguments: Namespace) -> Report:

@@ -175,7 +175,7 @@ class _Graft:
                 tests.append(cell)
             else:
                 cells.append(cell)
-        places = list(self.places.values())
+        places = [self.places[name] for name in self.skeleton.named if name in self.places]
         if places != sorted(places):
             self.repairs.append("cells were in another order")
         return [*cells, *plain, *tests]

@@ -37,6 +37,7 @@ CAPABILITIES = ["NET_ADMIN", "SETGID", "SETPCAP", "SETUID"]  # which the runner 
 HICCUP = 120  # seconds in which an engine that restarts is asked again
 REFUSALS = 3  # tasks that a node refused before it gets no more
 SLACK = 120  # seconds beyond a submission's own limit until its task is given up
+LEAVING = 30  # seconds in which the containers of a removed service end
 ENGINE_ERRORS = (DockerException, RequestException)
 
 
@@ -47,11 +48,13 @@ class Finished(NamedTuple):
         slot: from 1
         ran: whether a container ran and ended by itself; else its node refused it or went away
         words: what Swarm says of it
+        stuck: whether it was given up while it ran
     """
 
     slot: int
     ran: bool
     words: str
+    stuck: bool = False
 
 
 class Nodes:
@@ -117,7 +120,7 @@ class Nodes:
                     continue
                 left.discard(task["Slot"])
                 last = now
-                yield self._ended(task)
+                yield self._stuck(task) if tasks.is_alive(task) else self._ended(task)
             if now - last > self.limits.wait:
                 tell(
                     f"autograde: no node took a submission for {self.limits.wait} s: {_why(found)}"
@@ -135,6 +138,11 @@ class Nodes:
         if not ran and task.get("NodeID"):
             self.refusals[task["NodeID"]] = self.refusals.get(task["NodeID"], 0) + 1
         return Finished(task["Slot"], ran, tasks.describe(task))
+
+    def _stuck(self, task: dict) -> Finished:
+        """What does not end, by no fault of its node: code can hold up the runner, as it has the same uid."""
+        words = f"did not end within {self.limits.seconds + SLACK} s"
+        return Finished(task["Slot"], False, words, stuck=True)
 
     def _spec(self, spool: Path, slots: int, runner: Path) -> dict:
         """Arguments of docker-py's create_service."""
@@ -195,9 +203,25 @@ class Nodes:
         return Mount(place, name, type="volume", no_copy=True, driver_config=driver)
 
     def _remove(self, service: str) -> None:
-        """Remove a service, and with it its containers; what cannot be removed now is removed by the next run."""
+        """Remove a service, and wait for the end of its containers: the next ones' scratch volumes have the same names.
+
+        What cannot be removed now is removed by the next run; a node that is away is not waited for.
+        """
         with contextlib.suppress(Refused):
             self._call("remove_service", service)
+            deadline = time.monotonic() + LEAVING
+            while time.monotonic() < deadline and self._has_containers(service):
+                time.sleep(0.2)
+
+    def _has_containers(self, service: str) -> bool:
+        """Whether tasks of a removed service still run; Swarm does not list them by it any more."""
+        there = {node["ID"] for node in self._call("nodes") if node["Status"]["State"] == "ready"}
+        return any(
+            task["ServiceID"] == service
+            and task.get("NodeID") in there
+            and task["Status"]["State"] not in tasks.DEAD
+            for task in self._call("tasks")
+        )
 
     def _call(self, method: str, *args, **kwargs):
         """Ask the engine; again, if it is not there for a while.

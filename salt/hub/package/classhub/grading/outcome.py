@@ -10,10 +10,11 @@ from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
+from nbgrader.utils import determine_grade
 
 from classhub.course.report import Unfit
 from classhub.course.trees import READ, content
-from classhub.grading.canaries import Canary, survived
+from classhub.grading.canaries import Canary, is_test, survived
 
 ROOM = 1 << 20  # bytes of a result beside the outputs
 DESCRIPTION = 4096  # characters of what a kernel says of its language
@@ -84,7 +85,7 @@ def settle(
             outputs, count = cells[place]
             cell.outputs = [_renumbered(output, numbers) for output in outputs]
             cell.execution_count = numbers.get(count, count)
-    notes = _disarm(book, canaries, cells)
+    notes = _disarm(book, canaries, cells) + _let_the_least_count(book)
     _describe(book, result)
     return book, [*notes, *_told(book)]
 
@@ -135,22 +136,56 @@ def _renumbered(output: NotebookNode, numbers: dict[int, int]) -> NotebookNode:
 
 
 def _disarm(book: NotebookNode, canaries: list[Canary], cells: dict) -> list[str]:
-    """Let each test whose canary did not fail have failed itself; what is told of it."""
+    """Let each test that passed, and whose canary did not fail, have failed itself; what is told of it."""
     notes = []
     for canary in canaries:
         if canary.place not in cells:
             raise Unfit("the result has not the notebook's cells")
         if not survived(canary, cells[canary.place][0]):
             continue
-        name = book.cells[canary.test].metadata.nbgrader.grade_id
-        words = f"{canary.words} does not fail any more where it must, so this test proves nothing"
-        book.cells[canary.test].outputs.append(
-            nbformat.v4.new_output(
-                "error", ename="CanaryError", evalue=words, traceback=[f"CanaryError: {words}"]
-            )
-        )
-        notes.append(f"{name}: {words}")
+        cell = book.cells[canary.test]
+        if any(out.output_type == "error" and out.ename != "CanaryError" for out in cell.outputs):
+            continue  # it has no points; what is wrong may be an honest one's dead kernel
+        cell.outputs.append(_error("CanaryError", canary.charge))
+        notes.append(f"{cell.metadata.nbgrader.grade_id}: {canary.charge}")
     return notes
+
+
+def _let_the_least_count(book: NotebookNode) -> list[str]:
+    """Put that value or error of each test first that gives the fewest points; what is told of it.
+
+    nbgrader counts the first. The student's code that a test calls could show a value before the test fails.
+    """
+    notes = []
+    for cell in filter(is_test, book.cells):
+        name = cell.metadata.nbgrader.grade_id
+        counted = [out for out in cell.outputs if out.output_type in ("error", "execute_result")]
+        try:
+            least = min(counted, key=lambda out: _points(cell, out), default=None)
+        except (ValueError, LookupError) as error:
+            least = _error("PointsError", f"shows what is no number of points: {error}")
+            cell.outputs.insert(0, least)
+            notes.append(f"{name}: {least.evalue}")
+            continue
+        if counted and least is not counted[0]:
+            cell.outputs.remove(least)
+            cell.outputs.insert(0, least)
+            if least.get("ename") != "CanaryError":
+                notes.append(f"{name}: shows more than one value or error; the least counts")
+    return notes
+
+
+def _points(cell: NotebookNode, output: NotebookNode) -> float:
+    """Points that nbgrader gives for one value or error of a test.
+
+    Raises:
+        ValueError, LookupError: it is no number of points.
+    """
+    return determine_grade(nbformat.from_dict({**cell, "outputs": [output]}))[0]
+
+
+def _error(name: str, words: str) -> NotebookNode:
+    return nbformat.v4.new_output("error", ename=name, evalue=words, traceback=[f"{name}: {words}"])
 
 
 def _describe(book: NotebookNode, result: dict) -> None:

@@ -181,8 +181,8 @@ def formed(document: dict) -> tuple[dict, list[str]]:
     }
     changes = []
     if cells != said:
-        count = sum(one != other for one, other in zip(cells, said, strict=False))
-        changes.append(f"has malformed cells: {max(count, len(said) - len(cells))}")
+        count = sum(one != other for one, other in zip(cells, found, strict=True))
+        changes.append(f"has malformed cells: {count + len(said) - len(found)}")
     if {**book, "cells": 0} != {**document, "cells": 0}:
         changes.append("has a form that is no notebook's")
     return book, changes
