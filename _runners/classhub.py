@@ -506,13 +506,10 @@ def cull(test: bool = False) -> dict:
 def keep_schedule() -> dict:
     """Do what the master does by itself and has come due; its schedule says this once a minute.
 
-    That is ``classhub.cull``, as often as pillar says (``cull:interval``).
+    That is ``classhub.cull``, as often as pillar says (``cull:interval``). What goes wrong is in the master's log.
 
     Returns:
-        the summary of what was done, by verb.
-
-    Raises:
-        Refusal: what was due could not be done; it is done again when it is due again.
+        what became of it: verb -> its summary, or why there is none.
 
     CLI Example:
 
@@ -525,15 +522,16 @@ def keep_schedule() -> dict:
     settings = __salt__["pillar.show_pillar"](name, id=name)["classhub"]
     if not _is_due("cull", settings["cull"]["interval"]):
         return {}
-    report = cull()
-    told = {
-        server: outcome
-        for server, outcome in report["table"].items()
-        if outcome.startswith("failed")
-    }
-    told |= dict.fromkeys(report["summary"]["unanswered"], "could not be asked, and was kept")
-    for server, outcome in told.items():
-        log.warning("classhub.cull: %s: %s", server, outcome)
+    try:
+        report = cull()
+    except Refusal as error:
+        log.error("classhub.cull: %s", error)
+        return {"cull": str(error)}
+    for server, outcome in report["table"].items():
+        if outcome.startswith("failed"):
+            log.warning("classhub.cull: %s: %s", server, outcome)
+    for server in report["summary"]["unanswered"]:
+        log.warning("classhub.cull: %s could not be asked, and was kept", server)
     return {"cull": report["summary"]}
 
 
