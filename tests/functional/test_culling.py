@@ -329,7 +329,7 @@ def test_how_a_stop_ends(hub, lesson, status, outcome):
 
 
 def test_a_hub_that_does_not_answer_a_stop_is_left_alone(hub, lesson, monkeypatch):
-    monkeypatch.setattr(hub_module, "STOP_SECONDS", 1)
+    monkeypatch.setattr(hub_module, "ANSWER_SECONDS", 1)
     for number in range(50):
         hub.add(f"u{number:02}", stops="hang")
     found = lesson.cull(concurrency=5)
@@ -351,13 +351,15 @@ def test_a_decision_that_cannot_be_written_down_is_not_carried_out(hub, lesson, 
 BROKEN = [
     ("500", r"the hub answers 500 \(Internal Server Error\); nothing was stopped"),
     ("hang", "the hub does not list its servers within 1 s; nothing was stopped"),
+    ("slow", "the hub at .* does not answer within 1 s; nothing was stopped"),
     ("bare", "the hub's list of servers is none that is known here"),
 ]
 
 
 @pytest.mark.parametrize(("odd", "sentence"), BROKEN)
 def test_a_hub_that_is_broken_is_one_error_and_no_cull(hub, lesson, odd, sentence, monkeypatch):
-    monkeypatch.setattr(hub_module, "LIST_SECONDS", 1)
+    slow = "ANSWER_SECONDS" if odd == "slow" else "LIST_SECONDS"
+    monkeypatch.setattr(hub_module, slow, 1)
     hub.add("ada")
     hub.odd = odd
     with pytest.raises(Refused, match=sentence):

@@ -89,7 +89,7 @@ class StubHub:
         users: username -> server's name -> server
         deleted: keys of the servers that were told to stop, in this order
         tokens: token -> its scopes
-        odd: how the hub itself answers a list: "", "hang", "500" or "bare"
+        odd: how the hub itself answers a list: "", "hang", "slow", "500" or "bare"
         calls: path -> how often
     """
 
@@ -110,6 +110,20 @@ class StubHub:
         server = self.users.setdefault(user, {})[name] = StubServer(**facts)
         return server
 
+    # -- what there is; the rest asks these
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def names(self) -> list[str]:
+        return list(self.users)
+
+    def servers(self, user: str) -> dict[str, StubServer]:
+        return self.users.get(user, {})
+
+    def remove(self, user: str, name: str) -> None:
+        del self.users[user][name]
+
     # -- what the API answers
 
     def model(self, user: str, name: str, server: StubServer) -> dict[str, Any]:
@@ -129,23 +143,23 @@ class StubHub:
     def listed(self, state: str | None) -> list[str]:
         """Users that a filter lets through, before the page is cut."""
         if state in ("active", "ready"):
-            return [user for user, servers in self.users.items() if servers]
-        return list(self.users)
+            return [user for user in self.names() if self.servers(user)]
+        return self.names()
 
     def user_model(self, user: str, scopes: set[str]) -> dict[str, Any]:
         shown: dict[str, Any] = {"kind": "user", "name": user}
         if "read:servers" in scopes:
-            servers = self.users[user].items()
+            servers = self.servers(user).items()
             shown["servers"] = {name: self.model(user, name, server) for name, server in servers}
         return shown
 
     def stop(self, user: str, name: str) -> int | str:
-        server = self.users.get(user, {}).get(name)
+        server = self.servers(user).get(name)
         if server is None:
             return 404
         self.deleted.append(f"{user}/{name}" if name else user)
         if server.stops == 204:
-            del self.users[user][name]
+            self.remove(user, name)
         return server.stops
 
 
@@ -178,7 +192,7 @@ class Root(Handler):
 class Users(Handler):
     async def get(self) -> None:
         scopes = self.scopes("list:users")
-        if self.hub.odd == "hang":
+        if self.hub.odd in ("hang", "slow"):
             await asyncio.sleep(3600)
         if self.hub.odd == "500":
             raise web.HTTPError(500)
@@ -219,15 +233,15 @@ class Own(Handler):
     """A server's own API."""
 
     async def get(self, user: str, name: str | None, what: str) -> None:
-        server = self.hub.users.get(unquote(user), {}).get(unquote(name or ""))
+        server = self.hub.servers(unquote(user)).get(unquote(name or ""))
         if server is None:
             raise web.HTTPError(404)
         server.asked += 1
-        self.set_header("Date", _http_date(datetime.now(UTC) + server.skew))
+        self.set_header("Date", _http_date(self.hub.now() + server.skew))
         if self.request.headers.get("Authorization") != f"token {server.token}":
             raise web.HTTPError(403)
         if self.get_argument("no_track_activity", None) is None and what != "status":
-            server.own = datetime.now(UTC)
+            server.own = self.hub.now()
         if server.odd == "hang":
             await asyncio.sleep(3600)
         if server.odd == "drip":

@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
-from tornado.httpclient import HTTPClientError, HTTPResponse
-from tornado.simple_httpclient import HTTPTimeoutError, SimpleAsyncHTTPClient
+import aiohttp
+from yarl import URL
 
 from classhub.culling.policy import Look, clock
 
@@ -42,21 +42,38 @@ class NoAnswer(Exception):
     """A server did not answer, or not as a server does."""
 
 
+def connections() -> aiohttp.ClientSession:
+    """To the hub and to servers: nothing that one of them says goes to another, and none says how long an answer gets."""
+    return aiohttp.ClientSession(
+        # addresses are numbers; a server's connection is of use for its three questions alone
+        connector=aiohttp.TCPConnector(
+            limit=0, resolver=aiohttp.ThreadedResolver(), keepalive_timeout=1
+        ),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        headers={"Accept-Encoding": "identity"},
+    )
+
+
 class Asker:
     """Asks servers, some at once.
 
     Args:
+        session: of `connections`
         concurrency: how many
         timeout: seconds for all that one of them is asked
         now: the hub's clock
     """
 
-    def __init__(self, concurrency: int, timeout: float, now: Callable[[], datetime]) -> None:
-        self.timeout, self.now = timeout, now
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        concurrency: int,
+        timeout: float,
+        now: Callable[[], datetime],
+    ) -> None:
+        self.session, self.timeout, self.now = session, timeout, now
         self.free = asyncio.Semaphore(concurrency)
-        self.client = SimpleAsyncHTTPClient(
-            force_instance=True, max_clients=concurrency, max_body_size=LARGEST
-        )
 
     async def look(self, place: Place | None, least: timedelta, grace: timedelta) -> Look:
         """What a server says about itself.
@@ -70,16 +87,21 @@ class Asker:
             return Look(error="no node says that it runs it")
         async with self.free:
             try:
-                return await self._look(Questions(self, place), least, grace)
+                return await asyncio.wait_for(self._look(place, least, grace), self.timeout)
+            except TimeoutError:
+                return Look(error=f"no answer within {self.timeout} s")
             except NoAnswer as error:
                 return Look(error=str(error))
+            except Exception as error:  # whatever one server answers, the others are asked
+                return Look(error=f"unexpected {type(error).__name__}: {error}")
 
-    async def _look(self, ask: "Questions", least: timedelta, grace: timedelta) -> Look:
-        status = await ask("status")
+    async def _look(self, place: Place, least: timedelta, grace: timedelta) -> Look:
+        status = await self._ask(place, "status")
         active = status.active(status.data)
         if status.now - active < least:
             return Look(active)
-        kernels, terminals = await ask("kernels"), await ask("terminals", optional=True)
+        kernels = await self._ask(place, "kernels")
+        terminals = await self._ask(place, "terminals", optional=True)
         used = [kernels.active(kernel) for kernel in kernels.entries()]
         shown = [terminals.active(terminal) for terminal in terminals.entries()]
         states = [kernel.get("execution_state") for kernel in kernels.entries()]
@@ -89,58 +111,47 @@ class Asker:
         words += [f"output in a terminal {clock(output)} ago"] if output < grace else []
         return Look(max([active, *used, *shown]), ", ".join(words), max(used, default=None))
 
-
-class Questions:
-    """What one server is asked, within the time for all."""
-
-    def __init__(self, asker: Asker, place: Place) -> None:
-        self.asker, self.place = asker, place
-        self.deadline = asyncio.get_running_loop().time() + asker.timeout
-
-    async def __call__(self, what: str, optional: bool = False) -> "Answer":
-        """Ask for a thing; one that is optional is an empty list where the server does not know it.
-
-        Raises:
-            NoAnswer: there is none, or none that makes sense.
-        """
-        response = await self._fetch(f"{self.place.url}api/{what}?no_track_activity=1")
-        if response.code != 200 and not (optional and response.code == 404):
-            raise NoAnswer(f"it answers {response.code}")
-        return Answer(response, self.asker.now())
-
-    async def _fetch(self, url: str) -> HTTPResponse:
-        left = max(self.deadline - asyncio.get_running_loop().time(), 0.001)
+    async def _ask(self, place: Place, what: str, optional: bool = False) -> "Answer":
+        """Ask for one thing; one that is optional is an empty list where the server does not know it."""
+        url = URL(f"{place.url}api/{what}?no_track_activity=1", encoded=True)
+        headers = {"Authorization": f"token {place.token}"}
         try:
-            return await self.asker.client.fetch(
-                url,
-                headers={"Authorization": f"token {self.place.token}"},
-                connect_timeout=left,
-                request_timeout=left,
-                follow_redirects=False,
-                decompress_response=False,  # what is small on the way could be large in here
-                raise_error=False,
-            )
-        except HTTPTimeoutError:
-            raise NoAnswer(f"no answer within {self.asker.timeout} s") from None
-        except (HTTPClientError, OSError) as error:
-            raise NoAnswer(f"no answer: {error}") from None
-        except Exception as error:  # what is no HTTP breaks the client in more ways than it says
-            raise NoAnswer(f"no answer: {type(error).__name__}") from None
+            async with self.session.get(url, headers=headers, allow_redirects=False) as response:
+                if response.status == 404 and optional:
+                    return Answer(b"[]", response.headers.get("Date"), self.now())
+                if response.status != 200:
+                    raise NoAnswer(f"it answers {response.status}")
+                body = await read(response)
+                return Answer(body, response.headers.get("Date"), self.now())
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise NoAnswer(f"no answer: {error or type(error).__name__}") from None
+
+
+async def read(response: aiohttp.ClientResponse) -> bytes:
+    """The body of an answer, if it is no larger than one can be."""
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(1 << 16):
+        body += chunk
+        if len(body) > LARGEST:
+            raise NoAnswer("its answer is too large")
+    return bytes(body)
 
 
 class Answer:
     """What a server answered.
 
     Args:
-        now: when, by the hub's clock; the server's own is compared with it
+        body: the JSON
+        date: when, by its own clock, as HTTP has it
+        now: when, by the hub's
     """
 
-    def __init__(self, response: HTTPResponse, now: datetime) -> None:
+    def __init__(self, body: bytes, date: str | None, now: datetime) -> None:
         self.now = now
         try:
-            self.data = json.loads(response.body) if response.code == 200 else []
-            self.ahead = parsedate_to_datetime(response.headers["Date"]).astimezone(UTC) - now
-        except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
+            self.data = json.loads(body)
+            self.ahead = parsedate_to_datetime(date).astimezone(UTC) - now
+        except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):
             raise NoAnswer("its answer makes no sense") from None
 
     def entries(self) -> list[dict]:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from tornado.httpclient import HTTPClientError, HTTPResponse
-from tornado.simple_httpclient import SimpleAsyncHTTPClient
+import aiohttp
+from yarl import URL
 
 from classhub.course.report import Refused
 from classhub.culling.policy import Server
@@ -18,29 +18,28 @@ PAGES = "application/jupyterhub-pagination+json"
 PAGE = 200  # users; more the hub does not give at once
 READS = 3  # times that the list is read, if it changes meanwhile
 LIST_SECONDS = 120  # for all of that
-STOP_SECONDS = 60  # a stop that takes long is answered after ten
+ANSWER_SECONDS = 60  # for one answer; a stop that takes long is answered after ten
 
 
 class Lost(Exception):
-    """The hub does not answer."""
+    """The hub does not answer, or not as it should."""
 
 
 class Hub:
     """The hub.
 
     Args:
+        session: of `connections`
         url: of its API, without a slash at the end
         token_file: has the culler's token
-        concurrency: requests at once
     """
 
-    def __init__(self, url: str, token_file: Path, concurrency: int) -> None:
-        self.url = url
+    def __init__(self, session: aiohttp.ClientSession, url: str, token_file: Path) -> None:
+        self.session, self.url = session, url
         try:
             self.token = token_file.read_text(encoding="ascii").strip()
         except (OSError, ValueError) as error:
             raise Refused(f"no token for the hub: {error}; apply the states of the hub") from error
-        self.client = SimpleAsyncHTTPClient(force_instance=True, max_clients=concurrency)
 
     # -- what there is
 
@@ -75,13 +74,13 @@ class Hub:
 
     async def _page(self, offset: int) -> dict:
         query = urlencode({"state": "active", "sort": "id", "offset": offset, "limit": PAGE})
-        response = await self._ask("GET", f"/users?{query}", LIST_SECONDS)
-        if response.code in (401, 403):
+        status, body = await self._ask("GET", f"/users?{query}")
+        if status in (401, 403):
             hint = "apply the states of the hub"
-            raise Lost(f"the hub refuses the culler's token ({response.code}): {hint}")
-        if response.code != 200:
-            raise Lost(f"the hub answers {described(response)}")
-        return json.loads(response.body)
+            raise Lost(f"the hub refuses the culler's token ({status}): {hint}")
+        if status != 200:
+            raise Lost(f"the hub answers {described(status, body)}")
+        return json.loads(body)
 
     # -- what is done
 
@@ -93,27 +92,27 @@ class Hub:
         """
         path = f"/users/{quote(server.user, safe='')}/"
         path += f"servers/{quote(server.name, safe='')}" if server.name else "server"
-        response = await self._ask("DELETE", path, STOP_SECONDS)
-        if response.code == 204:
-            return "done: stopped"
-        if response.code == 202:
-            return "done: stops, and takes long for it"
-        if response.code == 404:
-            return "skipped: is gone already"
-        return f"failed: the hub answers {described(response)}"
+        status, body = await self._ask("DELETE", path)
+        known = {
+            204: "done: stopped",
+            202: "done: stops, and takes long for it",
+            404: "skipped: is gone already",
+        }
+        return known.get(status, f"failed: the hub answers {described(status, body)}")
 
-    async def _ask(self, method: str, path: str, seconds: float) -> HTTPResponse:
+    async def _ask(self, method: str, path: str) -> tuple[int, bytes]:
+        """Status and body of an answer."""
+        headers = {"Authorization": f"token {self.token}", "Accept": PAGES}
+        timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+        url = URL(f"{self.url}{path}", encoded=True)
         try:
-            return await self.client.fetch(
-                f"{self.url}{path}",
-                method=method,
-                headers={"Authorization": f"token {self.token}", "Accept": PAGES},
-                connect_timeout=seconds,
-                request_timeout=seconds,
-                follow_redirects=False,
-                raise_error=False,
-            )
-        except (HTTPClientError, OSError) as error:
+            async with self.session.request(
+                method, url, headers=headers, timeout=timeout, allow_redirects=False
+            ) as response:
+                return response.status, await response.read()
+        except TimeoutError:
+            raise Lost(f"the hub at {self.url} does not answer within {ANSWER_SECONDS} s") from None
+        except (aiohttp.ClientError, OSError) as error:
             raise Lost(f"the hub at {self.url} does not answer: {error}") from None
 
 
@@ -134,10 +133,9 @@ def moment(text: str | None) -> datetime | None:
     return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def described(response: HTTPResponse) -> str:
-    """An answer that was not expected: its code, and the hub's own words."""
+def described(status: int, body: bytes) -> str:
+    """An answer that was not expected: its status, and the hub's own words."""
     try:
-        words = str(json.loads(response.body)["message"])
+        return f"{status} ({json.loads(body)['message']})"
     except (ValueError, KeyError, TypeError):
-        words = response.reason
-    return f"{response.code} ({words})"
+        return str(status)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from classhub.course.report import Report
 from classhub.course.settings import Settings
 from classhub.course.store import now
-from classhub.culling.asking import Asker, Place
+from classhub.culling.asking import Asker, Place, connections
 from classhub.culling.engine import Engine
 from classhub.culling.hub import Hub, Lost
 from classhub.culling.policy import (
@@ -58,9 +58,13 @@ class Cull:
     async def run(self) -> Report:
         """Decide about every server, and do it."""
         rules = self.rules
-        self.hub = Hub(self.settings.hub_api, self.settings.culler_token, rules.concurrency)
-        self.asker = Asker(rules.concurrency, rules.timeout, self.clock)
-        self.slots = asyncio.Semaphore(rules.concurrency)
+        async with connections() as session:
+            self.hub = Hub(session, self.settings.hub_api, self.settings.culler_token)
+            self.asker = Asker(session, rules.concurrency, rules.timeout, self.clock)
+            self.slots = asyncio.Semaphore(rules.concurrency)
+            return await self._run()
+
+    async def _run(self) -> Report:
         servers = await self.hub.servers()
         if servers:
             self.places, self.rooms = self.engine.survey()
@@ -68,7 +72,7 @@ class Cull:
         cases = [self.case(server, known.get(life(server), Seen())) for server in servers]
         decided = await asyncio.gather(*map(self.decide, cases))
         decisions = {case.server.key: one for case, one in zip(cases, decided, strict=True)}
-        decisions |= relieve(cases, decisions, self.rooms, rules.pressure)
+        decisions |= relieve(cases, decisions, self.rooms, self.rules.pressure)
         if not self.test:
             self.record.remember(self.seen)
         told = await asyncio.gather(*(self.act(case, decisions[case.server.key]) for case in cases))
