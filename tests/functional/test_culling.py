@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -258,6 +260,41 @@ def test_a_server_that_nobody_finds_is_kept(hub, lesson):
     found = lesson.cull()["table"]
     assert found["ada"] == "skipped: kept, as it cannot be asked: no node says that it runs it"
     assert found["bob"].startswith("skipped: kept, as it cannot be asked: no answer: ")
+
+
+RAW = [
+    b"",
+    b"\x1b[2Jno HTTP\r\n\r\n",
+    b"HTTP/1.1 200 \x1b]0;title\x07\r\nContent-Length: x\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\n" + b"X-A: " + b"a" * 100_000 + b"\r\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\n" * 1000,
+    b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}",
+    b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    b"HTTP/1.1 200 OK\r\nDate: yesterday\r\nContent-Length: 2\r\n\r\n{}",
+]
+
+
+@pytest.mark.parametrize("raw", RAW)
+def test_what_is_no_http_is_no_answer_and_reaches_no_terminal(hub, lesson, raw):
+    hub.add("ada")
+    hub.add("bob")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        place = Place(f"http://127.0.0.1:{listener.getsockname()[1]}/user/ada/", "x", "n1", GIB)
+        lesson.elsewhere = {"ada": place}
+
+        def answer():
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(10_000)
+                connection.sendall(raw)
+
+        threading.Thread(target=answer, daemon=True).start()
+        found = lesson.cull(timeout=2)
+    told = found["table"]["ada"]
+    assert told.startswith("skipped: kept, as it cannot be asked: ")
+    assert told.isprintable()
+    assert hub.deleted == ["bob"]
 
 
 def test_a_server_without_terminals_has_none(hub, lesson):

@@ -93,7 +93,7 @@ class Asker:
             except NoAnswer as error:
                 return Look(error=str(error))
             except Exception as error:  # whatever one server answers, the others are asked
-                return Look(error=f"unexpected {type(error).__name__}: {error}")
+                return Look(error=f"unexpected {type(error).__name__}")
 
     async def _look(self, place: Place, least: timedelta, grace: timedelta) -> Look:
         status = await self._ask(place, "status")
@@ -124,7 +124,13 @@ class Asker:
                 body = await read(response)
                 return Answer(body, response.headers.get("Date"), self.now())
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise NoAnswer(f"no answer: {error or type(error).__name__}") from None
+            raise NoAnswer(f"no answer: {in_words(error)}") from None
+
+
+def in_words(error: Exception) -> str:
+    """An error for people. It can have in it what a student's server sent, and that is for no terminal."""
+    words = "".join(c for c in str(error) if c.isprintable())
+    return words[:200] or type(error).__name__
 
 
 async def read(response: aiohttp.ClientResponse) -> bytes:
