@@ -418,6 +418,31 @@ def keep_calendar(test: bool = False) -> dict:
     return _course("keep-calendar", test=test)
 
 
+def cull(test: bool = False) -> dict:
+    """Stop the servers that nobody uses, and none in which something runs; the master's schedule says this hourly.
+
+    Every server that could be idle is asked for its kernels and terminals; one that cannot be asked is kept. Pins,
+    exams and deadlines keep servers, too. What was decided, and why, is in ``/var/lib/classhub/culling/culled.jsonl``.
+
+    Args:
+        test: only say what would be done.
+
+    Returns:
+        ``table``: server -> ``done: stopped, idle 26:03``, ``skipped: why`` or ``failed: why``; ``summary``: how many
+        for which reason, and which could not be asked.
+
+    Raises:
+        CommandExecutionError: the hub or its engine does not answer (nothing was stopped), or another run culls.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub.cull test=True
+    """
+    return _course("cull", test=test)
+
+
 def _course(
     verb: str, *arguments: str, options: list[str] = (), test: bool = False, follow: bool = False
 ) -> dict:

@@ -42,6 +42,7 @@ def settings(course_dir: str, exchange: str, store: str) -> dict:
         )
     course, people = __pillar__["classhub"]["course"], __pillar__["classhub"]["people"]
     grading, size = __pillar__["classhub"]["grading"], __utils__["classhub_settings.size"]
+    cull, hub = __pillar__["classhub"]["cull"], __pillar__["classhub"]["hub"]
     source = {name: course["source"][name] for name in ("directory", "git", "ref", "subdir")}
     return {
         "course_id": course["id"],
@@ -55,6 +56,8 @@ def settings(course_dir: str, exchange: str, store: str) -> dict:
         "max_bytes": size(course["max_size"]),
         "late_penalty": course["late_penalty"],
         "grading": grading | {key: size(grading[key]) for key in ("memory", "disk")},
+        "cull": {key: value for key, value in cull.items() if key != "interval"},
+        "hub_api": f"http://{__pillar__['classhub']['address']}:{hub['api_port']}/hub/api",
         **{f"source_{name}": value for name, value in source.items()},
         "people": [
             {

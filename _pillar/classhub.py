@@ -23,7 +23,7 @@ def ext_pillar(minion_id: str, pillar: dict) -> dict:
     defaults = yaml.safe_load((_TREE / "defaults.yaml").read_text(encoding="utf-8"))
     settings, faults = __utils__["classhub_settings.compose"](defaults, pillar.get("classhub"))
     people, roster_faults = _people(settings["roster"])
-    faults += _keep_calendar(settings["course"], [person["username"] for person in people])
+    faults += _keep_calendar(settings, people)
     mine = __utils__["classhub_settings.for_minion"](settings, minion_id)
     faults += roster_faults + __utils__["classhub_settings.role_faults"](
         mine, minion_id, mine["roles"]
@@ -41,12 +41,19 @@ def ext_pillar(minion_id: str, pillar: dict) -> dict:
     return {"classhub": mine}
 
 
-def _keep_calendar(course: dict, usernames: list[str]) -> list[str]:
-    """Make the calendar's times plain texts; its faults, with which there is no calendar."""
-    calendar = __utils__["classhub_calendar.plain"](course["assignments"])
+def _keep_calendar(settings: dict, people: list[dict]) -> list[str]:
+    """Make times plain texts, in the calendar and in what is said about idle servers; the faults of both.
+
+    A calendar with faults is none.
+    """
+    course, plain = settings["course"], __utils__["classhub_calendar.plain"]
+    calendar, settings["cull"] = plain(course["assignments"]), plain(settings["cull"])
+    usernames = [person["username"] for person in people]
     faults = __utils__["classhub_calendar.faults"](calendar, course["timezone"], usernames)
     course["assignments"] = {} if faults else calendar
-    return faults
+    return faults + __utils__["classhub_calendar.cull_faults"](
+        settings["cull"], calendar, course["timezone"], people
+    )
 
 
 def _people(roster: dict) -> tuple[list[dict], list[str]]:

@@ -1,15 +1,19 @@
 """What the operator of the whole class says: ``salt-run classhub.<verb>``."""
 
 import contextlib
+import logging
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import salt.client
 import salt.utils.event
 from salt.exceptions import CommandExecutionError, NotImplemented
 
+log = logging.getLogger(__name__)
 _HUB = "classhub:roles:hub"
 _PATIENCE = (
     60  # seconds for a busy hub to say that a job still runs; the job itself may take longer
@@ -18,6 +22,7 @@ _SILENT = (
     "Nothing was changed: {hosts} does not answer. Bring it up and accept its key, or take it out of pillar and delete "
     "its key (salt-key -d)"
 )
+_LOOKS = 60  # seconds between two looks of the master's schedule at what is due (config/master.d/classhub.conf)
 
 
 class Refusal(CommandExecutionError, NotImplemented):
@@ -471,6 +476,78 @@ def keep_calendar(test: bool = False) -> dict:
         salt-run classhub.keep_calendar test=True
     """
     return _course("keep_calendar", test=test)
+
+
+def cull(test: bool = False) -> dict:
+    """Stop the servers that nobody uses, and none in which something runs; the master's schedule says this hourly.
+
+    Every server that could be idle is asked for its kernels and terminals; one that cannot be asked is kept. Pins,
+    exams and deadlines keep servers, too. What was decided, and why, is in ``/var/lib/classhub/culling/culled.jsonl``.
+
+    Args:
+        test: only say what would be done.
+
+    Returns:
+        ``table``: server -> ``done: stopped, idle 26:03``, ``skipped: why`` or ``failed: why``; ``summary``: how many
+        for which reason, and which could not be asked.
+
+    Raises:
+        Refusal: the hub or its engine does not answer (nothing was stopped), or another run culls.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.cull test=True
+    """
+    return _course("cull", test=test)
+
+
+def keep_schedule() -> dict:
+    """Do what the master does by itself and has come due; its schedule says this once a minute.
+
+    That is ``classhub.cull``, as often as pillar says (``cull:interval``). What goes wrong is in the master's log.
+
+    Returns:
+        what became of it: verb -> its summary, or why there is none.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.keep_schedule
+    """
+    # as a minion that is none: what all of them may know, and nobody's secrets
+    name = __opts__["id"]
+    settings = __salt__["pillar.show_pillar"](name, id=name)["classhub"]
+    if not _is_due("cull", settings["cull"]["interval"]):
+        return {}
+    try:
+        report = cull()
+    except Refusal as error:
+        log.error("classhub.cull: %s", error)
+        return {"cull": str(error)}
+    for server, outcome in report["table"].items():
+        if outcome.startswith("failed"):
+            log.warning("classhub.cull: %s: %s", server, outcome)
+    for server in report["summary"]["unanswered"]:
+        log.warning("classhub.cull: %s could not be asked, and was kept", server)
+    return {"cull": report["summary"]}
+
+
+def _is_due(job: str, interval: int) -> bool:
+    """Whether a job's time has come, to the nearest look; its next interval begins now. At first it has not."""
+    stamp = Path(__opts__["cachedir"]) / "classhub" / job
+    if interval <= 0:
+        return False
+    now, known = time.time(), stamp.exists()
+    # a stamp of the future is that of a clock that was wrong
+    if known and 0 <= now - stamp.stat().st_mtime < interval - _LOOKS / 2:
+        return False
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    stamp.touch()
+    os.utime(stamp, (now, now))
+    return known
 
 
 def _course(verb: str, *args: str, **kwargs: object) -> dict:

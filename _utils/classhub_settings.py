@@ -129,7 +129,8 @@ def _fits(default: object, value: object) -> bool:
     return isinstance(value, type(default))
 
 
-_FREE = ("hosts", "groups", "assignments")  # mappings whose keys the class chooses
+# mappings whose keys the class chooses
+_FREE = ("hosts", "groups", "assignments", "roles", "sections")
 
 
 def _shape(defaults: dict, given: dict, where: str) -> list[str]:
@@ -255,7 +256,18 @@ def _groups(groups: dict) -> None:
         raise ValueError("two roles have one group")
 
 
+def _pressure(value: float) -> None:
+    if value and not 0.1 <= value < 1:
+        raise ValueError(f"{value} is not a part of the memory, from 0.1 up to 1, nor 0")
+
+
 _PORT = _number(1, 65535)
+_MONTHS = 180 * 86400
+_LIMITS: dict[str, Callable[[object], object]] = {
+    "idle": _number(10, _MONTHS),
+    "cap": _number(0, _MONTHS),
+    "grace": _number(0, _MONTHS),
+}
 _WAIT = _number(1, 86400)
 _CHECKS: dict[str, Callable[[object], object]] = {
     "course:id": _matches(_COURSE, "a course id (letters, digits, - and _)"),
@@ -311,6 +323,13 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "grading:seconds": _number(1, 86400),
     "grading:output": _number(1000, 1_000_000_000),
     "grading:wait": _WAIT,
+    "cull:interval": _optional(_number(60, 7 * 86400)),
+    **{f"cull:{key}": check for key, check in _LIMITS.items()},
+    "cull:pressure": _pressure,
+    "cull:concurrency": _number(1, 100),
+    "cull:timeout": _number(1, 300),
+    "cull:before_due": _number(0, 7 * 24 * 60),
+    "cull:pins": _texts,
     "hub:port": _PORT,
     "hub:api_port": _PORT,
     "hub:proxy_api_port": _PORT,
@@ -446,6 +465,7 @@ def _relations(settings: dict) -> list[str]:
         )
     faults += _certificate(proxy, settings["domain"])
     faults += _source(settings["course"]["source"])
+    faults += _limits(settings["cull"], settings["roster"]["groups"])
     if hub["authenticator"] == "lab" and is_public(proxy):
         faults.append(
             "classhub:hub:authenticator: lab is for labs; a class with a real certificate may not use it"
@@ -467,6 +487,36 @@ def _source(source: dict) -> list[str]:
     if source["deploy_key"] and source["git"].startswith(("https:", "file:")):
         faults.append("classhub:course:source:deploy_key: is for a repository that is read by ssh")
     return faults
+
+
+def _limits(cull: dict, roles: Iterable[str]) -> list[str]:
+    """What is wrong with the overrides for roles and sections."""
+    faults = [
+        f"classhub:cull:roles:{role}: is not a role of the roster; those are {', '.join(roles)}"
+        for role in cull["roles"]
+        if role not in roles
+    ]
+    for group in ("roles", "sections"):
+        for name, given in cull[group].items():
+            where = f"classhub:cull:{group}:{name}"
+            if not isinstance(given, dict):
+                faults.append(f"{where}: must be a mapping of {', '.join(_LIMITS)}")
+                continue
+            for key, value in given.items():
+                faults += [f"{where}:{fault}" for fault in _limit(key, value)]
+    return faults
+
+
+def _limit(key: object, value: object) -> list[str]:
+    if key not in _LIMITS:
+        return [f"{key}: unknown setting; there are {', '.join(_LIMITS)}"]
+    if not _fits(0, value):
+        return [f"{key}: must be a whole number, not {_word(value)}"]
+    try:
+        _LIMITS[key](value)
+    except ValueError as error:
+        return [f"{key}: {error}"]
+    return []
 
 
 def _certificate(proxy: dict, domain: str) -> list[str]:

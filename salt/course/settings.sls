@@ -12,7 +12,7 @@ Course settings are written:
     - require:
       - classhub_roster: Hub users are those of the roster
 
-{%- for folder in ["course", "course/source", "sealed"] %}
+{%- for folder in ["course", "course/source", "sealed", "culling"] %}
 
 Course directory {{ folder }} is there:
   file.directory:

@@ -58,6 +58,7 @@ Hub secrets are generated:
       - CLASSHUB_PROXY_SYNC_TOKEN
       - CLASSHUB_ADMIN_TOKEN
       - CLASSHUB_FORMGRADER_TOKEN
+      - CLASSHUB_CULLER_TOKEN
     - user: root
     - group: root
     - mode: "0600"
@@ -69,6 +70,17 @@ Hub token of the operator is there:
     - name: /etc/jupyterhub/operator.token
     - source: /etc/jupyterhub/secrets.env
     - key: CLASSHUB_ADMIN_TOKEN
+    - user: root
+    - group: root
+    - mode: "0600"
+    - require:
+      - classhub_secrets: Hub secrets are generated
+
+Hub token of the culler is there:
+  classhub_secrets.copied:
+    - name: /etc/jupyterhub/culler.token
+    - source: /etc/jupyterhub/secrets.env
+    - key: CLASSHUB_CULLER_TOKEN
     - user: root
     - group: root
     - mode: "0600"

@@ -276,6 +276,22 @@ class Kernel:
         finally:
             connection.close()
 
+    def begin(self, code: str, timeout: float = 30) -> None:
+        """Start a cell and close the page: what it computes goes on."""
+        path = f"/user/{self.student.name}/api/kernels/{self.id}/channels"
+        connection = self.student.site.websocket(
+            f"{path}?session_id={uuid.uuid4().hex}", self.student.token, timeout
+        )
+        try:
+            request = _execute_request(code)
+            connection.send(json.dumps(request))
+            for message in _messages(connection, timeout):
+                own = message.get("parent_header", {}).get("msg_id") == request["header"]["msg_id"]
+                if own and message["content"].get("execution_state") == "busy":
+                    return
+        finally:
+            connection.close()
+
     def value(self, expression: str, timeout: float = 60) -> Any:
         """The value of an expression that JSON can carry."""
         out = self.run(f"import json; print(json.dumps({expression}))", timeout)

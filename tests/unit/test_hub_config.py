@@ -53,6 +53,7 @@ def tokens(monkeypatch):
     monkeypatch.setenv("CLASSHUB_ADMIN_TOKEN", "a" * 64)
     monkeypatch.setenv("CLASSHUB_PROXY_SYNC_TOKEN", "b" * 64)
     monkeypatch.setenv("CLASSHUB_FORMGRADER_TOKEN", "c" * 64)
+    monkeypatch.setenv("CLASSHUB_CULLER_TOKEN", "d" * 64)
 
 
 def configured(tmp_path, **sections) -> Config:
@@ -103,6 +104,14 @@ def test_nobody_is_admin_and_the_proxy_token_is_for_the_proxy_alone(tmp_path):
     assert scopes["proxy-sync"] == {"proxy"}
     assert not {scope for scope in scopes["operator"] if scope.startswith("admin:")}
     assert not {"tokens", "shutdown"} & scopes["operator"]
+
+
+def test_the_culler_may_list_and_stop_servers_and_not_enter_them(tmp_path):
+    hub = configured(tmp_path).JupyterHub
+    (role,) = [entry for entry in hub.load_roles if entry["name"] == "culler"]
+    assert set(role["scopes"]) == {"list:users", "read:servers", "delete:servers"}
+    assert role["services"] == ["culler"]
+    assert {"name": "culler", "api_token": "d" * 64} in hub.services
 
 
 def test_the_formgrader_is_for_graders_and_instructors(tmp_path):

@@ -64,6 +64,8 @@ SAID = [
     ),
     (lambda hub: hub.keep_calendar(), "keep-calendar", [], []),
     (lambda hub: hub.keep_calendar(test=True), "keep-calendar", [], ["--test"]),
+    (lambda hub: hub.cull(), "cull", [], []),
+    (lambda hub: hub.cull(test=True), "cull", [], ["--test"]),
     (lambda hub: hub.seal(), "seal", [], []),
     (lambda hub: hub.seal(test=True), "seal", [], ["--test"]),
     (lambda hub: hub.receipt("ada"), "receipt", ["ada"], []),

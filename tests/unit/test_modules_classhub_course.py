@@ -22,6 +22,7 @@ COURSE = {
     "source": SOURCE | {"deploy_key": "not-a-secret"},
 }
 GRADING = {"memory": "1G", "disk": "64M", "cpus": 1.5, "seconds": 60}
+CULL = {"interval": 3600, "idle": 86400, "pins": ["ada"]}
 PEOPLE = [
     {"username": "ada", "role": "student", "name": "Ada Lind", "email": "a@b.c", "section": "A"},
     {"username": "prof", "role": "instructor", "name": "Pat", "email": "", "section": ""},
@@ -48,7 +49,8 @@ def module(world, monkeypatch):
         return world["answer"]
 
     salt = {"cmd.run_all": run_all, "classhub_roster.plan": lambda: world["plan"]}
-    pillar = {"classhub": {"course": COURSE, "grading": GRADING, "people": PEOPLE}}
+    classhub = {"course": COURSE, "grading": GRADING, "people": PEOPLE, "cull": CULL}
+    pillar = {"classhub": classhub | {"address": "192.0.2.11", "hub": {"api_port": 8081}}}
     monkeypatch.setattr(module, "__salt__", salt, raising=False)
     monkeypatch.setattr(module, "__pillar__", pillar, raising=False)
     monkeypatch.setattr(module, "__utils__", {"classhub_settings.size": sizes.size}, raising=False)
@@ -69,6 +71,8 @@ def test_settings_have_the_uids_of_the_ledger(module):
         "max_bytes": 2 << 20,
         "late_penalty": "zero",
         "grading": {"memory": 1 << 30, "disk": 64 << 20, "cpus": 1.5, "seconds": 60},
+        "cull": {"idle": 86400, "pins": ["ada"]},
+        "hub_api": "http://192.0.2.11:8081/hub/api",
         "source_directory": "",
         "source_git": "https://example.edu/course.git",
         "source_ref": "v1",

@@ -22,7 +22,9 @@ def compile_pillar(tmp_path, monkeypatch):
     }
     utils["classhub_roster.parse"] = roster.parse
     calendar = load("utils", "classhub_calendar")
-    utils |= {f"classhub_calendar.{n}": getattr(calendar, n) for n in ("plain", "faults")}
+    utils |= {
+        f"classhub_calendar.{n}": getattr(calendar, n) for n in ("plain", "faults", "cull_faults")
+    }
     monkeypatch.setattr(module, "__utils__", utils, raising=False)
     monkeypatch.setattr(
         module, "__opts__", {"pillar_roots": {"base": [str(tmp_path)]}}, raising=False
@@ -115,3 +117,29 @@ def test_calendar_is_plain_text_and_its_faults_leave_none(compile_pillar):
     hub = compile_pillar("hub", course={"assignments": {"ps1": entry | {"cutoff": "never"}}})
     assert hub["course"]["assignments"] == {}
     assert "classhub:course:assignments:ps1:cutoff: 'never' is not a time" in hub["faults"][0]
+
+
+def test_idle_servers_have_plain_times_and_their_faults_are_told(compile_pillar):
+    exam = {"from": datetime.datetime(2030, 6, 1, 9), "to": datetime.datetime(2030, 6, 1, 12)}
+    hub = compile_pillar("hub", cull={"exams": [exam], "pins": ["ada"]})
+    assert hub["faults"] == []
+    assert hub["cull"]["exams"] == [{"from": "2030-06-01T09:00:00", "to": "2030-06-01T12:00:00"}]
+    assert hub["cull"]["idle"] == 86400
+    assert compile_pillar("hub", cull={"pins": ["zed"]})["faults"] == [
+        "classhub:cull:pins: zed is not in the roster"
+    ]
+
+
+def test_an_assignment_with_a_fault_is_in_the_calendar_all_the_same(compile_pillar):
+    """One fault, and not a second one because culling knows nothing of the assignment any more."""
+    (fault,) = compile_pillar(
+        "hub",
+        course={"assignments": {"ps1": {"due": "soon"}}},
+        cull={"assignments": {"ps1": {"open": True}}},
+    )["faults"]
+    assert fault.startswith("classhub:course:assignments:ps1:due")
+
+
+def test_a_time_zone_that_does_not_exist_is_a_fault_and_no_crash(compile_pillar):
+    (fault,) = compile_pillar("hub", course={"timezone": "Paris"})["faults"]
+    assert fault.startswith("classhub:course:timezone: 'Paris' is not a time zone")

@@ -1,11 +1,14 @@
 """The operator's runner: who answers, who does not, and what a deployment did, in one table or one error."""
 
 import contextlib
+import os
+from types import SimpleNamespace
 
 import pytest
+import yaml
 from salt.exceptions import CommandExecutionError
 
-from tests.support.loading import load
+from tests.support.loading import ROOT, load
 
 HOSTS = {
     "hub": {"address": "192.0.2.11", "roles": ["hub"]},
@@ -144,6 +147,7 @@ COURSE = [
     (lambda runner: runner.grades(format="moodle"), "grades", ("",), {"format": "moodle"}),
     (lambda runner: runner.calendar(), "calendar", (), {}),
     (lambda runner: runner.keep_calendar(test=True), "keep_calendar", (), {"test": True}),
+    (lambda runner: runner.cull(test=True), "cull", (), {"test": True}),
     (lambda runner: runner.seal(test=True), "seal", (), {"test": True}),
     (lambda runner: runner.receipt("ada"), "receipt", ("ada", ""), {}),
     (lambda runner: runner.verify(), "verify", (), {}),
@@ -175,6 +179,100 @@ def test_a_refusal_of_the_course_is_an_error(runner, client):
     client.answers["classhub.collect"] = {"hub": answer("ERROR: there is no assignment 'x'", 1)}
     with pytest.raises(CommandExecutionError, match="^hub: there is no assignment 'x'"):
         runner.collect("x")
+
+
+# -- what the master does by itself ----------------------------------------------------------------------------------
+
+CULLED = {"table": {"ada": "done: stopped, idle 26:03"}, "summary": {"failed": 0, "unanswered": []}}
+
+
+@pytest.fixture
+def scheduled(runner, client, tmp_path, monkeypatch):
+    """The runner with a master's cache, an interval in pillar and a clock."""
+    state = SimpleNamespace(interval=3600, now=1_900_000_000.0, runner=runner, client=client)
+    state.stamp = tmp_path / "classhub" / "cull"
+
+    def show_pillar(minion, id):  # noqa: A002 - Salt's name
+        assert minion == id == "master"
+        return {"classhub": {"cull": {"interval": state.interval}}}
+
+    opts = {"conf_file": "/etc/salt/master", "cachedir": str(tmp_path), "id": "master"}
+    monkeypatch.setattr(runner, "__opts__", opts)
+    monkeypatch.setitem(runner.__salt__, "pillar.show_pillar", show_pillar)
+    monkeypatch.setattr(runner.time, "time", lambda: state.now)
+    client.answers["classhub.cull"] = {"hub": answer(CULLED)}
+    state.logged = []
+    for level in ("warning", "error"):
+        log = lambda words, *what: state.logged.append(words % what)  # noqa: E731
+        monkeypatch.setattr(runner.log, level, log)
+
+    def look(after=0.0):
+        """The schedule's look, so many seconds after the last; whether the hub was asked."""
+        state.now += after
+        before = len(client.asked)
+        runner.keep_schedule()
+        return len(client.asked) > before
+
+    state.look = look
+    return state
+
+
+def test_culling_is_said_as_often_as_pillar_says(scheduled):
+    assert scheduled.look() is False  # a master that has just been set up waits for the class
+    looks = [scheduled.look(60) for _ in range(180)]
+    assert [minute for minute, asked in enumerate(looks, 1) if asked] == [60, 120, 180]
+    assert scheduled.client.asked[0][1] == "classhub.cull"
+    assert scheduled.client.asked[0][3]["kwarg"] == {"test": False}
+
+
+def test_a_shorter_interval_counts_at_the_next_look(scheduled):
+    scheduled.look()
+    assert scheduled.look(600) is False
+    scheduled.interval = 60
+    assert scheduled.look(60) is True
+    assert scheduled.look(58) is True  # looks are not exact
+    scheduled.interval = 0
+    assert scheduled.look(86400) is False
+
+
+def test_a_clock_that_was_wrong_does_not_end_it(scheduled):
+    scheduled.look()
+    os.utime(scheduled.stamp, (scheduled.now + 1e8, scheduled.now + 1e8))
+    scheduled.now += 60
+    scheduled.runner.keep_schedule()
+    assert scheduled.client.asked
+
+
+def test_a_hub_that_does_not_answer_is_asked_again_when_it_is_due_again(scheduled):
+    scheduled.look()
+    scheduled.client.answers["classhub.cull"] = {"hub": DEAD}
+    assert scheduled.look(3600) is True
+    assert scheduled.logged == ["classhub.cull: hub does not answer; look at salt-minion there"]
+    assert scheduled.look(60) is False
+    scheduled.client.answers["classhub.cull"] = {"hub": answer(CULLED)}
+    assert scheduled.look(3600) is True
+
+
+def test_what_went_wrong_is_in_the_masters_log(scheduled):
+    table = {"ada": "failed: the hub answers 500", "bob": "skipped: kept", "cleo": "done: stopped"}
+    report = {"table": table, "summary": {"failed": 1, "unanswered": ["bob"]}}
+    scheduled.client.answers["classhub.cull"] = {"hub": answer(report, 1)}
+    scheduled.look()
+    scheduled.look(3600)
+    assert scheduled.logged == [
+        "classhub.cull: ada: failed: the hub answers 500",
+        "classhub.cull: bob could not be asked, and was kept",
+    ]
+
+
+def test_the_masters_schedule_says_it(runner):
+    text = (ROOT / "config/master.d/classhub.conf").read_text(encoding="utf-8")
+    (job,) = yaml.safe_load(text)["schedule"].values()
+    module, _, function = job["function"].partition(".")
+    assert module == "classhub"
+    assert callable(getattr(runner, function))
+    assert job["seconds"] == runner._LOOKS
+    assert job["maxrunning"] == 1
 
 
 # -- deploy -----------------------------------------------------------------------------------------------------------

@@ -89,3 +89,62 @@ def test_an_assignment_that_is_no_mapping():
 
 def test_an_hour_that_comes_twice_is_taken():
     assert calendar.faults({"ps1": {"due": "2030-10-27T02:30"}}, "Europe/Berlin", []) == []
+
+
+# -- when nothing is stopped, and for whom
+
+PEOPLE = [{"username": "ada", "section": "A"}, {"username": "bob", "section": "1"}]
+NONE = {"assignments": {}, "exams": [], "sections": {}, "pins": []}
+EXAM = {"from": "2030-06-01T09:00", "to": "2030-06-01T12:00"}
+CULLS = [
+    ({}, None),
+    ({"pins": ["ada"], "sections": {"A": {}, "1": {}}}, None),
+    ({"assignments": {"ps1": {"open": True, "before_due": 120}}}, None),
+    ({"exams": [EXAM, EXAM | {"sections": ["A", 1]}]}, None),
+    ({"pins": ["ada", "eve"]}, "pins: eve is not in the roster"),
+    ({"pins": [{"ada": 1}]}, "pins: {'ada': 1} is not in the roster"),
+    ({"sections": {"B": {}}}, "sections:B: nobody is in it"),
+    ({"assignments": {"ps9": {"open": True}}}, "assignments:ps9: is not in the calendar"),
+    ({"assignments": {"ps1": True}}, "assignments:ps1: must be a mapping of open, before_due"),
+    (
+        {"assignments": {"ps1": {"opens": True}}},
+        "assignments:ps1: opens: unknown setting; there are open, before_due",
+    ),
+    ({"assignments": {"ps1": {"open": "yes"}}}, "assignments:ps1: open: must be true or false"),
+    (
+        {"assignments": {"ps1": {"before_due": "2h"}}},
+        "assignments:ps1: before_due: '2h' is not a number of minutes",
+    ),
+    (
+        {"assignments": {"ps2": {"open": True}}},
+        "assignments:ps2: it has no due time in the calendar",
+    ),
+    ({"exams": ["2030-06-01"]}, "exams:0: must be a mapping of from, to, sections"),
+    ({"exams": [{"from": EXAM["from"]}]}, "exams:0: to: '' is not a time; write 2030-01-31T23:59"),
+    ({"exams": [EXAM, EXAM | {"to": EXAM["from"]}]}, "exams:1: to: is not after from"),
+    ({"exams": [EXAM | {"sections": "A"}]}, "exams:0: sections: must be a list"),
+    ({"exams": [EXAM | {"sections": ["A", "B"]}]}, "exams:0: sections: nobody is in B"),
+    (
+        {"exams": [EXAM | {"room": 5}]},
+        "exams:0: room: unknown setting; there are from, to, section",
+    ),
+    ({"exams": [EXAM | {"from": "2030-03-31T02:30"}]}, "exams:0: from: 2030-03-31T02:30 does not"),
+]
+
+
+@pytest.mark.parametrize(("cull", "fault"), CULLS)
+def test_what_culling_says_about_times_and_people(cull, fault):
+    plan = {"ps1": SOUND, "ps2": {"release": "2030-01-01T08:00"}}
+    found = calendar.cull_faults(NONE | cull, plan, "Europe/Berlin", PEOPLE)
+    if fault is None:
+        assert found == []
+    else:
+        (told,) = found
+        assert told.startswith(f"classhub:cull:{fault}")
+
+
+def test_times_in_lists_are_texts_too():
+    exam = {"from": datetime.datetime(2030, 6, 1, 9), "sections": ["A"]}
+    assert calendar.plain({"exams": [exam]}) == {
+        "exams": [{"from": "2030-06-01T09:00:00", "sections": ["A"]}]
+    }

@@ -128,6 +128,35 @@ BAD = [
     ({"storage": {"driver": "local"}}, "classhub:storage:driver: local serves a class of one host"),
     ({"course": {"timezone": "Paris"}}, "classhub:course:timezone: 'Paris' is not a time zone"),
     ({"course": {"id": "data 101"}}, "classhub:course:id: 'data 101' is not a course id"),
+    ({"cull": {"idle": 5}}, "classhub:cull:idle: 5 is not between 10 and"),
+    ({"cull": {"idle": "1d"}}, "classhub:cull:idle: must be a whole number, not a text"),
+    ({"cull": {"interval": 30}}, "classhub:cull:interval: 30 is not between 60 and"),
+    ({"cull": {"cap": -1}}, "classhub:cull:cap: -1 is not between 0 and"),
+    ({"cull": {"pressure": 90}}, "classhub:cull:pressure: 90 is not a part of the memory"),
+    ({"cull": {"pressure": 1.0}}, "classhub:cull:pressure: 1.0 is not a part of the memory"),
+    ({"cull": {"concurrency": 0}}, "classhub:cull:concurrency: 0 is not between 1 and 100"),
+    ({"cull": {"pins": ["ada", 5]}}, "classhub:cull:pins: 5 is not a text"),
+    ({"cull": {"pins": "ada"}}, "classhub:cull:pins: must be a list, not a text"),
+    (
+        {"cull": {"roles": {"teacher": {"idle": 60}}}},
+        "classhub:cull:roles:teacher: is not a role of the roster; those are student, grader, inst",
+    ),
+    (
+        {"cull": {"roles": {"grader": 60}}},
+        "classhub:cull:roles:grader: must be a mapping of idle, cap, grace",
+    ),
+    (
+        {"cull": {"sections": {"A": {"idel": 60}}}},
+        "classhub:cull:sections:A:idel: unknown setting; there are idle, cap, grace",
+    ),
+    (
+        {"cull": {"sections": {"A": {"idle": 1}}}},
+        "classhub:cull:sections:A:idle: 1 is not between 10 and",
+    ),
+    (
+        {"cull": {"sections": {"A": {"cap": True}}}},
+        "classhub:cull:sections:A:cap: must be a whole number, not true or false",
+    ),
     ({"domain": "https://x.edu"}, "classhub:domain: 'https://x.edu' is not a domain name"),
     ({"image": {"reference": "classhub/student:latest"}}, "classhub:image:reference:"),
     (
@@ -174,6 +203,20 @@ def test_cpus_may_be_a_fraction_or_not(cpus):
     composed, faults = settings.compose(DEFAULTS, settings.merge(SOUND, {"server": {"cpus": cpus}}))
     assert faults == []
     assert composed["server"]["cpus"] == cpus
+
+
+CULLS = [
+    {"interval": 0, "idle": 3600, "cap": 0, "grace": 0, "pressure": 0},
+    {"pressure": 0.9, "pins": ["ada"], "before_due": 120},
+    {"roles": {"instructor": {"idle": 604800}}, "sections": {"A": {"cap": 7200, "grace": 60}}},
+]
+
+
+@pytest.mark.parametrize("cull", CULLS)
+def test_idle_servers_are_stopped_as_a_class_says(cull):
+    composed, faults = settings.compose(DEFAULTS, settings.merge(SOUND, {"cull": cull}))
+    assert faults == []
+    assert composed["cull"] == DEFAULTS["cull"] | cull
 
 
 SOURCES = [

@@ -13,7 +13,7 @@ One function a section, which only sets values. The JSON file has these keys:
     hub             ports, limits and the authenticator: pillar classhub:hub
 
 Secrets come from the environment: CONFIGPROXY_AUTH_TOKEN (read by JupyterHub itself),
-CLASSHUB_ADMIN_TOKEN, CLASSHUB_PROXY_SYNC_TOKEN and CLASSHUB_FORMGRADER_TOKEN.
+CLASSHUB_ADMIN_TOKEN, CLASSHUB_PROXY_SYNC_TOKEN, CLASSHUB_FORMGRADER_TOKEN and CLASSHUB_CULLER_TOKEN.
 """
 
 import html
@@ -151,10 +151,12 @@ def set_spawner(c: Config, settings: dict) -> None:
 
 
 def set_services(c: Config, settings: dict, environment: dict) -> None:
-    """Tokens of Salt's modules (operator), of the proxy's unit, for its routes (proxy-sync), and of the formgrader."""
+    """Tokens of Salt's modules (operator), of the proxy's unit, for its routes (proxy-sync), of the formgrader, and of
+    what stops idle servers (culler)."""
     c.JupyterHub.services = [
         {"name": "operator", "api_token": environment["CLASSHUB_ADMIN_TOKEN"]},
         {"name": "proxy-sync", "api_token": environment["CLASSHUB_PROXY_SYNC_TOKEN"]},
+        {"name": "culler", "api_token": environment["CLASSHUB_CULLER_TOKEN"]},
         {
             "name": "formgrader",
             "url": f"http://127.0.0.1:{settings['hub']['formgrader_port']}",
@@ -164,9 +166,11 @@ def set_services(c: Config, settings: dict, environment: dict) -> None:
         },
     ]
     operator = ["list:users", "read:users", "servers", "read:hub", "proxy"]
+    culling = ["list:users", "read:servers", "delete:servers"]
     grading = ["access:services!service=formgrader"]
     c.JupyterHub.load_roles = [
         {"name": "operator", "scopes": operator, "services": ["operator"]},
         {"name": "proxy-sync", "scopes": ["proxy"], "services": ["proxy-sync"]},
+        {"name": "culler", "scopes": culling, "services": ["culler"]},
         {"name": "formgrader", "scopes": grading, "groups": settings["staff"]},
     ]

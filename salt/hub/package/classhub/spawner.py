@@ -280,22 +280,16 @@ class ClassSpawner(SwarmSpawner):
         for _ in range(25):
             if not (task and tasks.is_alive(task)):
                 break
-            for port in (task["Status"].get("PortStatus") or {}).get("Ports") or []:
-                if port["TargetPort"] == self.port and port["PublishMode"] == "host":
-                    return await self.node_address(task["NodeID"]), port["PublishedPort"]
+            port = tasks.host_port(task)
+            if port:
+                return await self.node_address(task["NodeID"]), port
             await asyncio.sleep(self.wait_interval)
             task = await self.newest_task(self.object_id)
         detail = tasks.describe(task) if task else "no task"
         raise ServerError(tasks.NO_PORT, reason="no-port", detail=detail)
 
     async def node_address(self, node_id: str) -> str:
-        node = await self.docker("inspect_node", node_id)
-        address = node["Status"].get("Addr")
-        unknown = (None, "", "0.0.0.0", "127.0.0.1")  # noqa: S104 - nothing is bound
-        if address in unknown and "ManagerStatus" in node:
-            # a manager does not see itself from outside
-            address = node["ManagerStatus"]["Addr"].rsplit(":", 1)[0]
-        return address
+        return tasks.address_of(await self.docker("inspect_node", node_id))
 
     async def answer(self, address: str, port: int) -> None:
         """Wait for the server's first answer.

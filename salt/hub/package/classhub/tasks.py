@@ -73,6 +73,23 @@ def exit_code(task: dict) -> int | None:
     return (task["Status"].get("ContainerStatus") or {}).get("ExitCode")
 
 
+def host_port(task: dict) -> int | None:
+    """The node's port where a server is reached; Swarm may tell it a moment after the state."""
+    for port in (task["Status"].get("PortStatus") or {}).get("Ports") or []:
+        if port["PublishMode"] == "host":
+            return port["PublishedPort"]
+    return None
+
+
+def address_of(node: dict) -> str:
+    """A node's address on the class's network. A manager does not see its own from outside."""
+    address = node["Status"].get("Addr")
+    unknown = (None, "", "0.0.0.0", "127.0.0.1")  # noqa: S104 - nothing is bound
+    if address in unknown and "ManagerStatus" in node:
+        return node["ManagerStatus"]["Addr"].rsplit(":", 1)[0]
+    return address
+
+
 def had_container(task: dict) -> bool:
     return bool((task["Status"].get("ContainerStatus") or {}).get("ContainerID"))
 

@@ -29,6 +29,7 @@ MODULES = (
     "course.grades",
     "course.status",
     "course.calendar",
+    "culling.cull",
 )
 
 

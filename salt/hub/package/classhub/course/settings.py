@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from classhub.course.report import Refused
+from classhub.culling.rules import Rules
 
 FILE = Path("/etc/classhub/course.json")
 USERNAME = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
@@ -70,6 +71,9 @@ class Settings:
         late_penalty: nbgrader's: "none", or "zero" for no points
         image_file: JSON file that names the image of the class
         spool: where submissions lie while they are graded, for the nodes to reach
+        cull: which servers are stopped
+        hub_api: URL of the hub's REST API
+        culling_dir: what culling remembers, and its log
     """
 
     course_id: str
@@ -93,6 +97,10 @@ class Settings:
     grading: Limits = field(default_factory=Limits)
     image_file: Path = Path("/etc/jupyterhub/image.json")
     spool: Path = Path("/home/.classhub/grading")
+    cull: Rules = field(default_factory=Rules)
+    hub_api: str = "http://127.0.0.1:8081/hub/api"
+    culler_token: Path = Path("/etc/jupyterhub/culler.token")
+    culling_dir: Path = Path("/var/lib/classhub/culling")
     by_name: dict[str, Person] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -156,9 +164,10 @@ def load(path: Path = FILE) -> Settings:
         data = json.loads(path.read_text(encoding="utf-8"))
         people = tuple(Person(**entry) for entry in data.pop("people"))
         limits = Limits(**data.pop("grading", {}))
+        rules = Rules(**data.pop("cull", {}))
         kinds = {item.name: item.type for item in dataclasses.fields(Settings)}
         values = {key: Path(value) if kinds[key] is Path else value for key, value in data.items()}
-        return Settings(people=people, grading=limits, **values)
+        return Settings(people=people, grading=limits, cull=rules, **values)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Refused(f"{path} cannot be used: {error!r}") from error
 
