@@ -46,7 +46,7 @@ def decisions() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("idle", "seconds"), [(20, 90), pytest.param(60, 300, marks=pytest.mark.long)]
+    ("idle", "seconds"), [(20, 60), pytest.param(60, 300, marks=pytest.mark.long)]
 )
 def test_a_computation_outlives_the_policy_and_its_page_and_no_longer(
     quiet, student, idle, seconds
