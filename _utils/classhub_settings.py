@@ -263,6 +263,7 @@ def _pressure(value: float) -> None:
 
 _PORT = _number(1, 65535)
 _MONTHS = 180 * 86400
+_LEAST_GRACE = 600
 _LIMITS: dict[str, Callable[[object], object]] = {
     "idle": _number(10, _MONTHS),
     "cap": _number(0, _MONTHS),
@@ -503,11 +504,11 @@ def _limits(cull: dict, roles: Iterable[str]) -> list[str]:
                 faults.append(f"{where}: must be a mapping of {', '.join(_LIMITS)}")
                 continue
             for key, value in given.items():
-                faults += [f"{where}:{fault}" for fault in _limit(key, value)]
-    return faults
+                faults += [f"{where}:{fault}" for fault in _limit(key, value, cull["pressure"])]
+    return faults + _grace("classhub:cull:grace", cull["grace"], cull["pressure"])
 
 
-def _limit(key: object, value: object) -> list[str]:
+def _limit(key: object, value: object, pressure: float) -> list[str]:
     if key not in _LIMITS:
         return [f"{key}: unknown setting; there are {', '.join(_LIMITS)}"]
     if not _fits(0, value):
@@ -516,6 +517,15 @@ def _limit(key: object, value: object) -> list[str]:
         _LIMITS[key](value)
     except ValueError as error:
         return [f"{key}: {error}"]
+    return _grace("grace", value, pressure) if key == "grace" else []
+
+
+def _grace(where: str, seconds: int, pressure: float) -> list[str]:
+    """Where memory is short the grace is all that keeps a server whose student reads what it says."""
+    if pressure and seconds < _LEAST_GRACE:
+        return [
+            f"{where}: is less than {_LEAST_GRACE}; with a pressure, students at work would be stopped"
+        ]
     return []
 
 

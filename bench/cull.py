@@ -114,6 +114,7 @@ class World(StubHub):
         super().__init__()
         self.plan, self.next, self.time = plan, 0, 0.0
         self.lives: dict[str, dict[str, Life]] = {}
+        self.order: list[str] = []
         keys = ("stopped", "busy", "lost", "in use", "missed", "held", "cpu")
         self.found = dict.fromkeys(keys, 0.0)
 
@@ -124,6 +125,7 @@ class World(StubHub):
             servers = self.lives.setdefault(visit.user, {})
             servers.setdefault(visit.name, Life(visit.start)).visit(visit)
             self.next += 1
+        self.order = sorted(self.lives)
 
     def tally(self, hours: float) -> None:
         """What was left running that nobody uses."""
@@ -139,8 +141,8 @@ class World(StubHub):
     def now(self) -> datetime:
         return START + timedelta(seconds=self.time)
 
-    def names(self) -> list[str]:
-        return sorted(self.lives)
+    def listed(self, state: str | None) -> list[str]:
+        return self.order  # who has no server is no user here
 
     def servers(self, user: str) -> dict[str, StubServer]:
         return {name: self.view(life) for name, life in self.lives.get(user, {}).items()}
@@ -158,6 +160,7 @@ class World(StubHub):
         life = self.lives[user].pop(name)
         if not self.lives[user]:
             del self.lives[user]
+            self.order.remove(user)
         self.found["stopped"] += 1
         self.found["in use"] += self.time < life.used
         if life.is_busy(self.time):

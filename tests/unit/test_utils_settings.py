@@ -134,6 +134,14 @@ BAD = [
     ({"cull": {"cap": -1}}, "classhub:cull:cap: -1 is not between 0 and"),
     ({"cull": {"pressure": 90}}, "classhub:cull:pressure: 90 is not a part of the memory"),
     ({"cull": {"pressure": 1.0}}, "classhub:cull:pressure: 1.0 is not a part of the memory"),
+    (
+        {"cull": {"pressure": 0.9, "grace": 60}},
+        "classhub:cull:grace: is less than 600; with a pres",
+    ),
+    (
+        {"cull": {"pressure": 0.9, "sections": {"A": {"grace": 0}}}},
+        "classhub:cull:sections:A:grace: is less than 600; with a pressure",
+    ),
     ({"cull": {"concurrency": 0}}, "classhub:cull:concurrency: 0 is not between 1 and 100"),
     ({"cull": {"pins": ["ada", 5]}}, "classhub:cull:pins: 5 is not a text"),
     ({"cull": {"pins": "ada"}}, "classhub:cull:pins: must be a list, not a text"),
@@ -207,7 +215,7 @@ def test_cpus_may_be_a_fraction_or_not(cpus):
 
 CULLS = [
     {"interval": 0, "idle": 3600, "cap": 0, "grace": 0, "pressure": 0},
-    {"pressure": 0.9, "pins": ["ada"], "before_due": 120},
+    {"pressure": 0.9, "grace": 600, "pins": ["ada"], "before_due": 120},
     {"roles": {"instructor": {"idle": 604800}}, "sections": {"A": {"cap": 7200, "grace": 60}}},
 ]
 
