@@ -367,6 +367,37 @@ def test_a_container_that_ends_without_a_result_twice_costs_its_points(named):
     assert report["table"]["ada"].startswith("done: 3 of 5")
 
 
+DEEP = """shown = 1
+    for _ in range(485): shown = [shown]
+    kernel = get_ipython().kernel
+    content = {"data": {"application/json": shown}, "metadata": {}}
+    kernel.session.send(kernel.iopub_socket, "display_data", content, parent=kernel.get_parent())
+    return x * x"""
+
+
+def test_an_output_that_breaks_the_stack_costs_its_submission_alone(lesson):
+    submit(lesson, "ben", DEEP)
+    report = run(lesson)
+    assert report["table"]["ben"].startswith("done: 0 of 5")
+    assert "nested too deeply" in report["table"]["ben"]
+    assert report["table"]["ada"].startswith("done: 3 of 5")
+
+
+@pytest.mark.parametrize("step", ["prepare", "settle"])
+def test_a_process_that_fails_over_a_submission_costs_that_one(lesson, monkeypatch, step):
+    act = getattr(Bench, step)
+
+    def failing(bench, user, *words):
+        if user == "ben":
+            raise RecursionError("too deep")
+        return act(bench, user, *words)
+
+    monkeypatch.setattr(Bench, step, failing)
+    report = run(lesson)
+    assert report["table"]["ben"].startswith("failed: ")
+    assert report["summary"]["done"] == 2
+
+
 def test_a_process_that_dies_over_a_submission_costs_that_one(lesson, monkeypatch):
     prepare = Bench.prepare
 
@@ -436,7 +467,7 @@ def test_killed_at_any_time_and_said_again_the_scores_are_the_same(lesson, tmp_p
     before = rows(lesson)
     autograded = contents(lesson.settings.course_dir / "autograded")
     began = datetime.now(UTC)
-    for pause in (2.0, 3.5, 5.0, 6.0, 7.0, 8.0):
+    for pause in (2.0, 3.5, 5.0, 6.5):
         process = os.fork()
         if not process:
             try:

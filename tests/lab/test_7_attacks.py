@@ -186,6 +186,7 @@ digest = hashlib.sha256(job.encode()).hexdigest()
 while True:
     with open("/submission/result", "w") as file:
         json.dump({"digest": digest, "notebooks": {"attacks.ipynb": {"cells": cells}}}, file)
+    time.sleep(0.01)
 '''
 for _ in range(4):
     subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
@@ -267,7 +268,7 @@ def doubled(book: NotebookNode) -> None:
 
 
 def instead(book: NotebookNode) -> None:
-    book.cells[-1].source = INSTEAD
+    book.cells.append(v4.new_code_cell(INSTEAD))
 
 
 def graded(book: NotebookNode) -> None:
@@ -327,7 +328,7 @@ MARKS = {
                   files={f"{top}/kernels/{name}/kernel.json": SPEC
                          for top in ("share/jupyter", ".local/share/jupyter") for name in ("mine", "python3")}),
     "r": Try("the notebook says that it is in R", change=in_r, told="kernel: was for r"),
-    "poison": Try("`sitecustomize.py`, `.pth`, `random.py`, `.ipython` and ten more", files=dict.fromkeys(NAMES, POISON)),
+    "poison": Try("`sitecustomize.py`, `.pth`, `random.py`, `.ipython` and nine more", files=dict.fromkeys(NAMES, POISON)),
     "links": Try("symbolic links to the solution", SOLVE,
                  links={"more.ipynb": f"{PLACE}/source/attacks/attacks.ipynb", "more": f"{PLACE}/source"}),
     "link": Try("a symbolic link in place of the notebook", told="attacks.ipynb: is missing",
@@ -342,6 +343,13 @@ kernel = get_ipython().kernel
 while True:
     content = {"data": {}, "metadata": {}}
     kernel.session.send(kernel.iopub_socket, "display_data", content, parent=kernel.get_parent())
+"""
+DEEP = """
+shown = 1
+for _ in range(485): shown = [shown]
+kernel = get_ipython().kernel
+content = {"data": {"application/json": shown}, "metadata": {}}
+kernel.session.send(kernel.iopub_socket, "display_data", content, parent=kernel.get_parent())
 """
 FILL = """
 import os
@@ -373,7 +381,7 @@ STARVE = """
 import os, resource
 os.setpriority(os.PRIO_PROCESS, 1, 19)
 os.sched_setscheduler(1, os.SCHED_IDLE, os.sched_param(0))
-for _ in range(240):
+for _ in range(60):
     if not os.fork():
         while True: pass
 while True: pass
@@ -383,12 +391,13 @@ BOMBS = {
     "memory": Try("all memory", MEMORY, RIGHT, "DeadKernelError: the kernel died"),
     "print": Try("output without end", PRINT, RIGHT, "OutputError: the submission has more output"),
     "tiny": Try("empty outputs without end", TINY, RIGHT, "OutputError: the submission has more output"),
+    "deep": Try("an output of 485 lists in each other", DEEP, RIGHT, "values that are nested too deeply"),
     "fill": Try("10 GB into each file that can be written", FILL, RIGHT, points=POINTS),
     "spill": Try("10 GB into the container's log", SPILL, RIGHT, points=POINTS),
     "deaf": Try("a loop that no interrupt ends", DEAF, RIGHT, "UnresponsiveKernelError: the code did not stop"),
     "freeze": Try("the kernel stops itself", FREEZE, RIGHT, "UnresponsiveKernelError: the code did not stop"),
     "crash": Try("the kernel crashes", "import ctypes\nctypes.string_at(0)", RIGHT, "DeadKernelError: the kernel died"),
-    "starve": Try("240 busy processes, and the runner at the lowest priority", STARVE, RIGHT, "UnresponsiveKernelError: the code did not stop"),
+    "starve": Try("60 busy processes, and the runner at the lowest priority", STARVE, RIGHT, "UnresponsiveKernelError: the code did not stop"),
 }  # fmt: skip
 
 EQUAL = "return type('Anything', (), {'__eq__': lambda *_: True, '__ne__': lambda *_: False})()"
@@ -642,49 +651,41 @@ def released(top: Path) -> None:
         nbgrader(top, "generate_assignment", assignment)
 
 
-def solved(
-    top: Path, assignment: str, name: str, code: str, answer: str, last: str
-) -> NotebookNode:
+def solved(released: Path, answer: str, code: str = "", last: str = "") -> NotebookNode:
     """A released notebook with an answer, and cells before and behind the tests."""
-    notebook = nbformat.read(top / "release" / assignment / name, as_version=4)
+    notebook = nbformat.read(released, as_version=4)
     place = next(n for n, each in enumerate(notebook.cells) if "def square" in each.source)
     notebook.cells[place].source = f"def square(x):\n    {answer}"
     own = [v4.new_code_cell(source) for source in code.split(NEXT) if source]
     notebook.cells[place + 1 : place + 1] = own
-    notebook.cells.append(v4.new_code_cell(last))
+    notebook.cells += [v4.new_code_cell(last)] * bool(last)
     return notebook
 
 
 def submit(top: Path, assignment: str, user: str, one: Try) -> None:
     """What `collect` leaves of a submission."""
-    place = top / "submitted" / user / assignment
+    place, released = top / "submitted" / user / assignment, top / "release" / assignment
     place.mkdir(parents=True)
     (place / "timestamp.txt").write_text("2026-11-23 10:00:00.123456 UTC")
     for path, text in one.files.items():
         (place / path).parent.mkdir(parents=True, exist_ok=True)
         (place / path).write_text(text)
-    first, second = (LEAVE, "") if assignment == "attacks" else ("", "1")
-    code = (
-        one.code
-        if assignment == "attacks"
-        else f"{LOOK}\nprint('FOUND', json.dumps(look()))\n{one.code}"
-    )
-    name = "attacks.ipynb" if assignment == "attacks" else "first.ipynb"
-    notebook = solved(top, assignment, name, f"{code}\n# by {user}", one.answer, first)
+    looks = f"{LOOK}\nprint('FOUND', json.dumps(look())){NEXT}" if user in PAIRS else ""
+    last = LEAVE if user in LEAVING else ""
+    first, *others = sorted(sources()[assignment])
+    books = {first: solved(released / first, one.answer, f"{looks}{one.code}\n# by {user}", last)}
+    books |= {name: solved(released / name, one.second) for name in others}
     if one.change:
-        one.change(notebook)
-    if name not in one.links:
-        nbformat.write(notebook, place / name)
-    if assignment == "pair":
-        nbformat.write(
-            solved(top, assignment, "second.ipynb", "", one.second, second), place / "second.ipynb"
-        )
+        one.change(books[first])
+    for name in books.keys() - one.links.keys():
+        nbformat.write(books[name], place / name)
     for path, target in one.links.items():
         (place / path).symlink_to(target)
 
 
 PROBER = {"prober": Try("", probing(), RIGHT, points=POINTS)}
 FIRST = {**MARKS, **LUCK, **KNOWN, **PROBER, **BOMBS}
+LEAVING = list(FIRST)[: len(PAIRS)]  # who has the same slots as the second run's
 
 
 def settings() -> dict[str, Any]:
@@ -868,7 +869,7 @@ def opens(host: str, address: str, port: int) -> bool:
 
 
 def test_nothing_reaches_the_next_submission(measured):
-    for user in list(FIRST)[: len(PAIRS)]:  # of the same slots
+    for user in LEAVING:
         assert measured.printed(user, "LEFT") == [LEFT], user
     assert measured.fresh < 2 * len(PAIRS), "no container of the second run came where one had been"
     for user in PAIRS:
@@ -883,6 +884,6 @@ def test_the_class_goes_on(measured, site):
     for host in lab.NODES:
         left = ["ps", "--all", "--quiet", "--filter", "label=classhub.grading=attacks"]
         wait_until(f"nothing is left on {host}", lambda h=host, w=left: not lab.docker(h, *w), 30)
-        data = f"find /var/lib/docker/volumes/*{DISK}*/_data -mindepth 1"
+        data = f"find /var/lib/docker/volumes -path '*{DISK}*/_data/*'"
         assert lab.shell(host, data) == ""
     assert lab.shell("hub", f"ls {SPOOL}") == ""

@@ -191,6 +191,29 @@ def test_a_file_that_is_too_large_is_refused(monkeypatch):
         salvage.read(mangled.released()[NAME])
 
 
+def test_countless_cells_or_parts_are_refused(monkeypatch):
+    """20,000,000 empty lists took the hub two minutes and 4 GiB."""
+    data = mangled.released()[NAME]
+    assert salvage.parts(data) > 10
+    monkeypatch.setattr(salvage, "PARTS", 10)
+    with pytest.raises(Unfit, match="more than 10 lists and objects"):
+        salvage.read(data)
+    monkeypatch.undo()
+    monkeypatch.setattr(salvage, "CELLS", 3)
+    with pytest.raises(Unfit, match="more than 3 cells"):
+        salvage.read(data)
+
+
+def test_notebooks_of_other_names_are_searched_as_far_as_one_may_have_parts(monkeypatch):
+    data = mangled.encoded(mangled.answered())[NAME]
+    found = assemble({"a.ipynb": data, "b.ipynb": data}, {NAME: SKELETON})[NAME]
+    assert found.repairs[0] == "is missing; taken from a.ipynb"
+    monkeypatch.setattr(salvage, "PARTS", salvage.parts(data))
+    junk = b"[" * 100
+    found = assemble({"a.ipynb": junk, "b.ipynb": data}, {NAME: SKELETON})[NAME]
+    assert found.repairs == ["is missing"]
+
+
 def test_a_notebook_cut_off_anywhere_gives_its_whole_cells():
     data = mangled.encoded(mangled.answered())[NAME]
     whole = json.loads(data)["cells"]

@@ -75,6 +75,14 @@ def test_what_is_no_result_of_the_job_is_refused(tmp_path, data, words):
         outcome.read(put(tmp_path, data), JOB, 1000)
 
 
+def test_a_result_of_countless_parts_is_refused(tmp_path, monkeypatch):
+    path = put(tmp_path, {"digest": DIGEST, "notebooks": {"a.ipynb": {"cells": [[], [], []]}}})
+    assert outcome.read(path, JOB, 1000)
+    monkeypatch.setattr(outcome.salvage, "PARTS", 5)
+    with pytest.raises(Unfit, match="more than 5 lists and objects"):
+        outcome.read(path, JOB, 1000)
+
+
 def test_links_and_pipes_are_not_followed(tmp_path):
     put(tmp_path, {"digest": DIGEST, "notebooks": {}}).rename(tmp_path / "other")
     (tmp_path / "result").symlink_to(tmp_path / "other")
@@ -128,6 +136,18 @@ ODD = [
 def test_what_is_not_the_outputs_of_the_cells_is_refused(odd):
     with pytest.raises(Unfit):
         settle(book("1", "2"), odd)
+
+
+@pytest.mark.parametrize("place", ["cells", "widgets", "language_info"])
+def test_values_nested_too_deeply_are_refused(place):
+    """The hub's stack is not as deep as the runner's: 485 lists in each other ended the run for all."""
+    shown = 0
+    for _ in range(485):
+        shown = [shown]
+    data = {"output_type": "display_data", "metadata": {}, "data": {"application/json": shown}}
+    found = result(cell(data)) if place == "cells" else result(cell(), **{place: {"x": shown}})
+    with pytest.raises(Unfit, match="nested too deeply"):
+        settle(book("a"), found)
 
 
 def test_counts_and_tracebacks_are_as_without_canaries():

@@ -268,11 +268,11 @@ def assemble(submitted: dict[str, bytes], skeletons: dict[str, Skeleton]) -> dic
         submitted: files by path
         skeletons: the released notebooks by name
     """
-    spare = {
-        path: data
-        for path, data in submitted.items()
-        if path.lower().endswith(".ipynb") and path not in skeletons
-    }
+    spare, parts = {}, 0
+    for path, data in submitted.items():
+        parts += salvage.parts(data)
+        if path.lower().endswith(".ipynb") and path not in skeletons and parts <= salvage.PARTS:
+            spare[path] = data
     found = {}
     for name, skeleton in skeletons.items():
         try:

@@ -14,10 +14,12 @@ from nbgrader.utils import determine_grade
 
 from classhub.course.report import Unfit
 from classhub.course.trees import READ, content
+from classhub.grading import salvage
 from classhub.grading.canaries import Canary, is_test, survived
 
 ROOM = 1 << 20  # bytes of a result beside the outputs
 DESCRIPTION = 4096  # characters of what a kernel says of its language
+DEEPEST = 100  # values in each other: beyond some 480, one submission ended the run
 COUNT = re.compile(r"\bIn\[(\d+)\]")
 # Errors that are told of beside the table: the runner's own, and those of the kernel's end (runner.py).
 TOLD = {
@@ -49,6 +51,8 @@ def read(path: Path, job: bytes, most: int) -> dict[str, Any]:
         raise Unfit("there is no result")
     if len(data) > limit:
         raise Unfit("the result is larger than all output may be")
+    if salvage.parts(data) > salvage.PARTS:
+        raise Unfit(f"the result has more than {salvage.PARTS:,} lists and objects")
     try:
         result = json.loads(data)
         digest, books = result["digest"], result["notebooks"]
@@ -74,6 +78,8 @@ def settle(
     Raises:
         Unfit: the result does not fit the notebook.
     """
+    if not _is_flat(result, DEEPEST):
+        raise Unfit("the result has values that are nested too deeply")
     places = {canary.place for canary in canaries}
     executed = [place for place in range(len(book.cells) + len(canaries)) if place not in places]
     cells = _cells(result, len(book.cells) + len(canaries))
@@ -88,6 +94,12 @@ def settle(
     notes = _disarm(book, canaries, cells) + _let_the_least_count(book)
     _describe(book, result)
     return book, [*notes, *_told(book)]
+
+
+def _is_flat(value: object, depth: int) -> bool:
+    """Whether no more than so many values are in each other."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return depth > 0 and all(_is_flat(one, depth - 1) for one in inner)
 
 
 def _cells(result: object, most: int) -> dict[int, tuple[list[NotebookNode], int | None]]:

@@ -38,6 +38,7 @@ PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 4, 24, 38
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 CAPABILITIES = 64  # as many as there can be
 GRACE = 5  # seconds in which an interrupted kernel answers again
+ENDING = 60  # seconds in which processes end that are killed; hundreds share a part of a core
 MESSAGE = 64 << 20  # bytes of one message of a kernel
 COST = 500  # characters that a message counts for, beside its own: each is work for whoever reads the result
 # nbgrader/preprocessors/execute.py: error_on_timeout
@@ -353,7 +354,10 @@ def end_others(spared: set[int]) -> None:
     Raises:
         SystemExit: they do not end; what they could write is not to be taken for a result.
     """
-    for _ in range(100):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGSTOP)  # all at once, so that none can fork away
+    until = time.monotonic() + ENDING
+    while time.monotonic() < until:
         found = {int(name) for name in os.listdir("/proc") if name.isdecimal()} - spared
         reap()
         left = [pid for pid in found if not is_zombie(pid)]
@@ -407,7 +411,7 @@ def run(job: dict, cwd: str, spared: set[int]) -> dict:
         notebook = nbformat.from_dict(book)
         results[name] = asyncio.run(execute(notebook, job, cwd, end))
         end_others(spared)
-        for process in spared - {1}:  # which it may have stopped
+        for process in spared - {1}:  # as all are stopped
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGCONT)
     return results
@@ -439,8 +443,6 @@ def main(job_file: str, result_file: str, files: str) -> None:
         "digest": hashlib.sha256(data).hexdigest(),
         "notebooks": run(job, cwd, {1, forker}),
     }
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(-1, signal.SIGKILL)  # all at once, so that none can fork away
     end_others({1})
     with open(result_file, "w", encoding="utf-8", errors="replace") as file:
         json.dump(result, file)

@@ -15,6 +15,8 @@ from classhub.course.notebooks import Cell, text
 from classhub.course.report import Unfit
 
 LARGEST = 64 << 20  # bytes of a notebook
+PARTS = 2_000_000  # lists and objects in it: 20,000,000 took two minutes and 4 GiB
+CELLS = 5_000
 EFFORT = 8  # how often damaged text is read, at most, on the search for cells
 COUNTED = 50  # an error of JSON counts the lines before it, so much faster than it reads
 DEEP = 10_000  # characters that are read before nesting is too deep, about
@@ -46,6 +48,8 @@ def read(data: bytes) -> tuple[dict, list[str]]:
     """
     if len(data) > LARGEST:
         raise Unfit(f"is larger than {LARGEST >> 20} MiB")
+    if parts(data) > PARTS:
+        raise Unfit(f"has more than {PARTS:,} lists and objects")
     shown, repairs = decoded(data)
     document, faults = loaded(shown)
     if "cells" not in document:
@@ -53,6 +57,11 @@ def read(data: bytes) -> tuple[dict, list[str]]:
         faults.append("is of an old format")
     book, changes = formed(document)
     return book, repairs + faults + changes
+
+
+def parts(data: bytes) -> int:
+    """Lists and objects in a notebook, at most."""
+    return data.count(b"[") + data.count(b"{")
 
 
 def decoded(data: bytes) -> tuple[str, list[str]]:
@@ -165,6 +174,8 @@ def formed(document: dict) -> tuple[dict, list[str]]:
     found = [cell for cell in said if isinstance(cell, dict)] if isinstance(said, list) else []
     if not found:
         raise Unfit("has no cells")
+    if len(found) > CELLS:
+        raise Unfit(f"has more than {CELLS:,} cells")
     minor = document.get("nbformat_minor")
     known = type(minor) is int and 0 <= minor <= MINOR
     if any("id" in cell for cell in found):

@@ -1,11 +1,12 @@
 """Processes that prepare and settle submissions beside each other.
 
-What a student wrote is read here, so one of them may end in the middle: that costs its submission alone.
+What a student wrote is read here, so one of them may fail or end in the middle: that costs its submission alone.
 """
 
 import os
+import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,12 +16,13 @@ from classhub.course.report import attempt
 from classhub.course.settings import Person
 from classhub.grading.submission import Bench, Prepared
 
-DIED = "the process that read it ended"
+DIED = "the process that read it failed or ended; the log may say why"
 _benches: list[Bench] = []  # of this process: one
 
 
 def _set_up(bench: Bench) -> None:
     _benches[:] = [bench]
+    Path("/proc/self/oom_score_adj").write_text("1000")  # before anything else of the hub
 
 
 def prepare(person: Person) -> tuple[str, Prepared | None]:
@@ -63,12 +65,12 @@ class Workers:
         return ProcessPoolExecutor(count, get_context("fork"), _set_up, (self.bench,))
 
     def map(self, act: Callable, items: Sequence[tuple]) -> list[Any]:
-        """What `act` returns for each item; nothing where its process ended."""
+        """What `act` returns for each item; nothing where it failed or its process ended."""
         found: list[Any] = [None] * len(items)
         left = list(range(len(items)))
         try:
             for number, future in [(n, self._pool.submit(act, *items[n])) for n in left]:
-                found[number] = future.result()
+                found[number] = _result(future)
                 left.remove(number)
         except BrokenProcessPool:
             self._pool.shutdown()
@@ -80,6 +82,23 @@ class Workers:
     def _alone(self, act: Callable, item: tuple) -> Any:
         with self._new(1) as pool:
             try:
-                return pool.submit(act, *item).result()
+                return _result(pool.submit(act, *item))
             except BrokenProcessPool:
                 return None
+
+
+def _result(future: Future) -> Any:
+    """What a process returned; nothing where it failed, or what it returned cannot be passed on.
+
+    Raises:
+        BrokenProcessPool: it ended.
+    """
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise
+    except (
+        Exception
+    ):  # over what a student wrote, which must not stop the class; the log has the rest
+        traceback.print_exc()
+        return None
