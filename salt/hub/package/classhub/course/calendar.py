@@ -7,7 +7,6 @@ repeat: one that a killed run did, but did not remember, is done again.
 An assignment's `autograde` says when it is graded by itself: at `collect`, once all is in, or at each `submit`.
 """
 
-import fcntl
 import json
 import os
 from argparse import Namespace
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from classhub.course import trees
 from classhub.course.ledger import fsync_dir
 from classhub.course.release import names_in
 from classhub.course.report import Refused, Report, tell
@@ -104,14 +104,9 @@ class Journal:
         Raises:
             Refused: somebody else does.
         """
-        fd = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with trees.opened(self.path.parent) as fd:
+            trees.hold(fd, "another run keeps the calendar just now")
             yield
-        except BlockingIOError:
-            raise Refused("another run keeps the calendar just now") from None
-        finally:
-            os.close(fd)
 
 
 def words_of(settings: Settings, action: Action) -> list[list[str]]:

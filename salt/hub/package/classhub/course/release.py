@@ -4,7 +4,6 @@ A student who has it keeps it as it is; who was missed by a killed run gets it f
 """
 
 import contextlib
-import fcntl
 import os
 import shutil
 import subprocess
@@ -82,12 +81,8 @@ def alone_in(course_dir: Path) -> Iterator[None]:
     """
     fd = os.open(course_dir / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        trees.hold(fd, "nbgrader is at work in the course for another run; try again later")
         yield
-    except BlockingIOError:
-        raise Refused(
-            "nbgrader is at work in the course for another run; try again later"
-        ) from None
     finally:
         os.close(fd)
 

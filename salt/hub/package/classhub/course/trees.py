@@ -6,6 +6,7 @@ Nothing here follows a symbolic link or names a path of more than one part.
 import contextlib
 import ctypes
 import errno
+import fcntl
 import fnmatch
 import os
 import secrets
@@ -78,6 +79,18 @@ def kind(parent: int, name: str) -> str:
     except FileNotFoundError:
         return ""
     return KINDS[stat.S_IFMT(mode)]
+
+
+def hold(fd: int, words: str) -> None:
+    """Be the only one that holds an open file or directory, until it is closed.
+
+    Raises:
+        Refused: somebody else does, with these words.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Refused(words) from None
 
 
 def is_ignored(name: str) -> bool:

@@ -5,7 +5,6 @@
 <directory>/culled.jsonl.1      the lines before those
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -13,8 +12,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from classhub.course import trees
 from classhub.course.ledger import private
-from classhub.course.report import Refused
 from classhub.course.store import now, write_file
 from classhub.culling.policy import Seen, Server
 
@@ -36,15 +35,9 @@ class Record:
             Refused: somebody else does.
         """
         self.directory.mkdir(mode=0o700, exist_ok=True)
-        fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Refused("another run culls just now") from None
+        with trees.opened(self.directory) as fd:
+            trees.hold(fd, "another run culls just now")
             yield
-        finally:
-            os.close(fd)
 
     # -- the memory
 

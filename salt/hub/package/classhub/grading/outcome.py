@@ -158,7 +158,7 @@ def _disarm(book: NotebookNode, canaries: list[Canary], cells: dict) -> list[str
         cell = book.cells[canary.test]
         if any(out.output_type == "error" and out.ename != "CanaryError" for out in cell.outputs):
             continue  # it has no points; what is wrong may be an honest one's dead kernel
-        cell.outputs.append(_error("CanaryError", canary.charge))
+        cell.outputs.append(error_output("CanaryError", canary.charge))
         notes.append(f"{cell.metadata.nbgrader.grade_id}: {canary.charge}")
     return notes
 
@@ -175,7 +175,7 @@ def _let_the_least_count(book: NotebookNode) -> list[str]:
         try:
             least = min(counted, key=lambda out: _points(cell, out), default=None)
         except (ValueError, LookupError) as error:
-            least = _error("PointsError", f"shows what is no number of points: {error}")
+            least = error_output("PointsError", f"shows what is no number of points: {error}")
             cell.outputs.insert(0, least)
             notes.append(f"{name}: {least.evalue}")
             continue
@@ -196,7 +196,8 @@ def _points(cell: NotebookNode, output: NotebookNode) -> float:
     return determine_grade(nbformat.from_dict({**cell, "outputs": [output]}))[0]
 
 
-def _error(name: str, words: str) -> NotebookNode:
+def error_output(name: str, words: str) -> NotebookNode:
+    """An output that tells of an error."""
     return nbformat.v4.new_output("error", ename=name, evalue=words, traceback=[f"{name}: {words}"])
 
 

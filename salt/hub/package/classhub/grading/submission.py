@@ -311,12 +311,7 @@ def _unexecuted(book: NotebookNode, words: str) -> tuple[NotebookNode, list[str]
     """A notebook of which no result is to be had: nothing of it counts."""
     for cell in book.cells:
         if cell.cell_type == "code":
-            said = f"GradingError: {words}"
-            cell.outputs = [
-                nbformat.v4.new_output(
-                    "error", ename="GradingError", evalue=words, traceback=[said]
-                )
-            ]
+            cell.outputs = [outcome.error_output("GradingError", words)]
     return book, [words]
 
 
