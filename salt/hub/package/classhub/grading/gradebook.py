@@ -25,7 +25,8 @@ from classhub.course.report import Refused, Unfit
 from classhub.course.settings import Person, Settings
 from classhub.course.times import Times
 
-# nbgrader/converters/autograde.py: sanitize_preprocessors and autograde_preprocessors, but for Execute
+# nbgrader/converters/autograde.py: sanitize_preprocessors and autograde_preprocessors, but for Execute, and for a second
+# look at metadata, none of which comes back from the nodes
 SANITISE = (
     preprocessors.ClearOutput,
     preprocessors.DeduplicateIds,
@@ -38,7 +39,6 @@ RECORD = (
     preprocessors.LimitOutput,
     preprocessors.SaveAutoGrades,
     preprocessors.AssignLatePenalties,
-    preprocessors.CheckCellMetadata,
 )
 # the modules of those that open a gradebook
 OPENING = [

@@ -37,6 +37,7 @@ CAPABILITIES = ["NET_ADMIN", "SETGID", "SETPCAP", "SETUID"]  # which the runner 
 HICCUP = 120  # seconds in which an engine that restarts is asked again
 REFUSALS = 3  # tasks that a node refused before it gets no more
 SLACK = 120  # seconds beyond a submission's own limit until its task is given up
+LISTED = 300  # tasks a second that the engine is asked about, at most: a list of all of them is work for it
 LEAVING = 30  # seconds in which the containers of a removed service end
 ENGINE_ERRORS = (DockerException, RequestException)
 
@@ -130,7 +131,7 @@ class Nodes:
                 told = now
                 tell(f"autograde: waiting for room on the nodes: {_why(found)}")
             if left:
-                time.sleep(max(0.2, len(found) / 1000))
+                time.sleep(max(0.2, len(left) / LISTED))
 
     def _ended(self, task: dict) -> Finished:
         state = task["Status"]["State"]

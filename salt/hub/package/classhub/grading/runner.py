@@ -47,6 +47,18 @@ TIMEOUT = {
     "evalue": "",
     "traceback": ["\x1b[0;31mCellTimeoutError\x1b[0m: No reply from kernel before timeout"],
 }
+# what a kernel of Python loads before its first cell and at its first error, and no name of it is a file's that could
+# lie beside a notebook
+LOADED = (
+    "ipykernel.debugger", "ipykernel.ipkernel", "ipykernel.kernelapp", "ipykernel.zmqshell", "IPython.core.completer",
+    "IPython.core.completerlib", "IPython.core.debugger", "IPython.core.logger", "IPython.core.magics",
+    "IPython.core.oinspect", "IPython.extensions.storemagic", "pygments.formatters.terminal256", "pygments.styles",
+    "sqlite3", "stack_data", "tornado.platform.asyncio",
+)  # fmt: skip
+# what these would load and can do without: a debugger, and the formats of values that no notebook has
+SPARED = ("debugpy", "isoduration", "rfc3986_validator")
+# what a kernel does not load until its first error: it may be a file beside the notebook
+HIDDEN = ("fractions",)
 UNSEEN = "ERROR: An error occurred while showtraceback was disabled"
 
 
@@ -96,18 +108,20 @@ def become(uid: int) -> None:
 
 def load() -> set[str]:
     """Load what kernels and the runner need, once for both; the names of the modules that are the runner's alone."""
-    # what ipykernel loads before it listens; nothing that a submission could have put its own file before
-    import ipykernel.ipkernel
-    import ipykernel.kernelapp
-    import ipykernel.zmqshell  # noqa: F401
-    import IPython.core.completer
-    import IPython.core.magics  # noqa: F401
-
+    gc.disable()  # there is no garbage: what is loaded stays
+    sys.modules |= dict.fromkeys(SPARED)
+    for name in LOADED:
+        importlib.import_module(name)
     before = set(sys.modules)
     import nbclient  # noqa: F401
-    import nbformat  # noqa: F401
+    import nbformat.v4.nbbase
 
+    # the hub lets nothing else pass: it need not be checked here, and to compile the schema takes as long as a cell
+    nbformat.v4.nbbase.validate = lambda *_, **__: None
+    for name in (*SPARED, *HIDDEN):
+        del sys.modules[name]
     gc.freeze()
+    gc.enable()
     return set(sys.modules) - before
 
 
@@ -130,8 +144,8 @@ def serve_forks(requests: socket.socket, foreign: set[str]) -> None:
     os._exit(0)
 
 
-def be_kernel(connection: str, cwd: str, env: dict[str, str]) -> None:
-    """Become a kernel, as `python -m ipykernel_launcher -f <connection>` would be one."""
+def be_kernel(arguments: list[str], cwd: str, env: dict[str, str]) -> None:
+    """Become a kernel, as `python -m ipykernel_launcher <arguments>` would be one."""
     from ipykernel.kernelapp import IPKernelApp
 
     try:
@@ -145,10 +159,10 @@ def be_kernel(connection: str, cwd: str, env: dict[str, str]) -> None:
         os.environ.update(env)
         os.chdir(cwd)
         launcher = importlib.util.find_spec("ipykernel_launcher").origin
-        sys.argv = [launcher, "-f", connection]
+        sys.argv = [launcher, *arguments]
         del sys.path[0]  # where this file is; IPython puts the working directory there
         sys.modules["random"].seed()
-        IPKernelApp.launch_instance(["-f", connection])
+        IPKernelApp.launch_instance(arguments)
     finally:
         os._exit(0)
 
@@ -186,8 +200,8 @@ def use_forks(requests: socket.socket) -> None:
         async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict:
             if "ipykernel_launcher" not in cmd:
                 return await super().launch_kernel(cmd, **kwargs)
-            connection = self.parent.connection_file
-            words = {"connection": connection, "cwd": kwargs["cwd"], "env": kwargs["env"]}
+            arguments = cmd[cmd.index("ipykernel_launcher") + 1 :]
+            words = {"arguments": arguments, "cwd": kwargs["cwd"], "env": kwargs["env"]}
             requests.send(json.dumps(words).encode())
             self.pid = self.pgid = int(requests.recv(64))
             self.process, self.cwd = Forked(self.pid), kwargs["cwd"]
