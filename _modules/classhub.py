@@ -443,6 +443,66 @@ def cull(test: bool = False) -> dict:
     return _course("cull", test=test)
 
 
+def activity(
+    question: str = "hourly",
+    assignment: str = "",
+    since: str = "",
+    until: str = "",
+    format: str = "json",
+) -> list | str:
+    """Who uses the class, how many at once, for how long, and what the next week needs.
+
+    Args:
+        question: ``hourly`` (people and servers by hour), ``peak`` (the most at once), ``hours`` (of use by student, in
+            all and in each assignment's time), ``sessions`` (each server that ran), ``gaps`` (when events may be
+            missing), ``unstarted`` (who has done nothing of an assignment) or ``forecast`` (seats and nodes that the
+            next seven days need).
+        assignment: for ``unstarted``.
+        since: a time of the course's zone such as 2030-01-31T00:00; a week before ``until``.
+        until: a time; now.
+        format: ``json`` (rows) or ``csv`` (text).
+
+    Returns:
+        rows, each a mapping of columns; or the text.
+
+    Raises:
+        CommandExecutionError: nothing is recorded yet, or there is no such question, assignment or time.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub.activity unstarted ps1
+    """
+    options = [f"--format={format}"]
+    options += [f"--since={since}"] if since else []
+    options += [f"--until={until}"] if until else []
+    words = [question, assignment] if assignment else [question]
+    summary = __salt__["classhub_course.call"]("activity", words, options)["summary"]
+    return summary["csv"] if format == "csv" else summary["rows"]
+
+
+def import_activity(file: str) -> dict:
+    """Take over a database of polls, as classes kept it: a table ``activity(date, user, active)``.
+
+    Args:
+        file: its path on the hub.
+
+    Returns:
+        ``table``: username -> how many intervals were taken.
+
+    Raises:
+        CommandExecutionError: it is none.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub.import_activity /root/activity.sqlite
+    """
+    return _course("import-activity", file)
+
+
 def _course(
     verb: str, *arguments: str, options: list[str] = (), test: bool = False, follow: bool = False
 ) -> dict:

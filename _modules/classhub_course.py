@@ -57,6 +57,8 @@ def settings(course_dir: str, exchange: str, store: str) -> dict:
         "late_penalty": course["late_penalty"],
         "grading": grading | {key: size(grading[key]) for key in ("memory", "disk")},
         "cull": {key: value for key, value in cull.items() if key != "interval"},
+        "activity_days": __pillar__["classhub"]["activity"]["keep"],
+        "seat": size(__pillar__["classhub"]["server"]["memory_guarantee"]),
         "hub_api": f"http://{__pillar__['classhub']['address']}:{hub['api_port']}/hub/api",
         **{f"source_{name}": value for name, value in source.items()},
         "people": [
@@ -83,7 +85,11 @@ def ready() -> bool:
 
 
 def call(
-    verb: str, arguments: list[str] = (), options: list[str] = (), follow: bool = False
+    verb: str,
+    arguments: list[str] = (),
+    options: list[str] = (),
+    follow: bool = False,
+    data: str = "",
 ) -> dict:
     """Run a verb of the course's command line.
 
@@ -92,6 +98,7 @@ def call(
         arguments: its words, such as the assignment.
         options: its options, such as ``--test``.
         follow: fire each line of its progress as an event, ``classhub/progress/<verb>``.
+        data: what it reads on its standard input.
 
     Returns:
         ``table``: username -> ``done: ...``, ``skipped: ...`` or ``failed: ...``, and ``summary``.
@@ -114,7 +121,9 @@ def call(
     done = (
         _followed(command, f"classhub/progress/{verb}")
         if follow
-        else __salt__["cmd.run_all"](command, python_shell=False, ignore_retcode=True)
+        else __salt__["cmd.run_all"](
+            command, python_shell=False, ignore_retcode=True, **({"stdin": data} if data else {})
+        )
     )
     try:
         report = json.loads(done["stdout"])

@@ -1,6 +1,7 @@
 """What the operator of the whole class says: ``salt-run classhub.<verb>``."""
 
 import contextlib
+import fcntl
 import logging
 import os
 import sys
@@ -14,7 +15,7 @@ import salt.utils.event
 from salt.exceptions import CommandExecutionError, NotImplemented
 
 log = logging.getLogger(__name__)
-_HUB = "classhub:roles:hub"
+_HUB, _NODE = "classhub:roles:hub", "classhub:roles:node"
 _PATIENCE = (
     60  # seconds for a busy hub to say that a job still runs; the job itself may take longer
 )
@@ -22,6 +23,7 @@ _SILENT = (
     "Nothing was changed: {hosts} does not answer. Bring it up and accept its key, or take it out of pillar and delete "
     "its key (salt-key -d)"
 )
+_PULLED = 2000  # events of a node that are brought to the hub at once
 _LOOKS = 60  # seconds between two looks of the master's schedule at what is due (config/master.d/classhub.conf)
 
 
@@ -503,10 +505,121 @@ def cull(test: bool = False) -> dict:
     return _course("cull", test=test)
 
 
+def activity(
+    question: str = "hourly",
+    assignment: str = "",
+    since: str = "",
+    until: str = "",
+    format: str = "json",
+) -> list | str:
+    """Who uses the class, how many at once, for how long, and what the next week needs.
+
+    Args:
+        question: ``hourly`` (people and servers by hour), ``peak`` (the most at once), ``hours`` (of use by student, in
+            all and in each assignment's time), ``sessions`` (each server that ran), ``gaps`` (when events may be
+            missing), ``unstarted`` (who has done nothing of an assignment) or ``forecast`` (seats and nodes that the
+            next seven days need).
+        assignment: for ``unstarted``.
+        since: a time of the course's zone such as 2030-01-31T00:00; a week before ``until``.
+        until: a time; now.
+        format: ``json`` (rows) or ``csv`` (text).
+
+    Returns:
+        rows, each a mapping of columns; or the text.
+
+    Raises:
+        Refusal: nothing is recorded yet, or there is no such question, assignment or time.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.activity hours format=csv --out=newline_values_only > hours.csv
+    """
+    return _course("activity", question, assignment, since=since, until=until, format=format)
+
+
+def pull_activity(sample: bool = False) -> dict:
+    """Bring what the nodes know of students' servers to the hub; the reactor says this when something waits there.
+
+    Nothing is lost on the way: a node forgets an event when the hub has it on its disk. Where another run is at work,
+    that one looks once more.
+
+    Args:
+        sample: also note who uses the class just now, as the master's schedule says every five minutes.
+
+    Returns:
+        ``table``: minion id -> ``done: ...`` or ``failed: why``; ``summary``.
+
+    Raises:
+        Refusal: the hub does not answer, or cannot write.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.pull_activity
+    """
+    folder = Path(__opts__["cachedir"]) / "classhub"
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted, table = folder / "activity.wanted", {}
+    wanted.touch()
+    with open(folder / "activity.lock", "w", encoding="ascii") as lock:
+        while wanted.exists():
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return {"table": {}, "summary": {"pulls": "another run, which looks once more"}}
+            wanted.unlink(missing_ok=True)
+            table |= _pull()
+            fcntl.flock(
+                lock, fcntl.LOCK_UN
+            )  # then whoever asked meanwhile finds it free, or is found
+    summary = _on_hub("classhub_activity.sample")["summary"] if sample else {}
+    return {"table": table, "summary": summary}
+
+
+def _pull() -> dict[str, str]:
+    """What waits on the nodes, brought to the hub: until nothing waits, or a node is silent."""
+    table: dict[str, str] = {}
+    with salt.client.get_local_client(__opts__["conf_file"]) as client:
+        while True:
+            told = client.cmd(
+                _NODE, "classhub_activity.waiting", [_PULLED], tgt_type="pillar", full_return=True
+            )
+            silent = {node: why for node, answer in told.items() if (why := _why_not(answer))}
+            table |= {node: f"failed: {why}" for node, why in silent.items()}
+            batches = {node: answer["ret"] for node, answer in told.items() if node not in silent}
+            rows = {node: batch["rows"] for node, batch in batches.items() if batch["rows"]}
+            table |= dict.fromkeys(batches.keys() - rows.keys() - table.keys(), "done: nothing new")
+            if not rows:
+                return table
+            table |= _on_hub("classhub_activity.record", rows)["table"]
+            for node, found in rows.items():
+                last = found[-1][0]
+                client.cmd(
+                    [node],
+                    "classhub_activity.forget",
+                    [batches[node]["spool"], last],
+                    tgt_type="list",
+                )
+            if all(len(found) < _PULLED for found in rows.values()):
+                return table
+
+
+def _why_not(answer: object) -> str:
+    """Why a node's answer is none; empty if it is one."""
+    told = answer.get("ret") if isinstance(answer, dict) else None
+    if isinstance(told, dict) and isinstance(told.get("rows"), list) and "spool" in told:
+        return ""
+    return told.removeprefix("ERROR: ") if isinstance(told, str) else "does not answer"
+
+
 def keep_schedule() -> dict:
     """Do what the master does by itself and has come due; its schedule says this once a minute.
 
-    That is ``classhub.cull``, as often as pillar says (``cull:interval``). What goes wrong is in the master's log.
+    That is ``classhub.cull`` and ``classhub.pull_activity``, as often as pillar says (``cull:interval``,
+    ``activity:interval``). What goes wrong is in the master's log.
 
     Returns:
         what became of it: verb -> its summary, or why there is none.
@@ -520,19 +633,27 @@ def keep_schedule() -> dict:
     # as a minion that is none: what all of them may know, and nobody's secrets
     name = __opts__["id"]
     settings = __salt__["pillar.show_pillar"](name, id=name)["classhub"]
-    if not _is_due("cull", settings["cull"]["interval"]):
-        return {}
+    told = {}
+    if _is_due("cull", settings["cull"]["interval"]):
+        told["cull"] = _kept("cull", cull)
+    if _is_due("activity", settings["activity"]["interval"]):
+        told["pull_activity"] = _kept("pull_activity", lambda: pull_activity(sample=True))
+    return told
+
+
+def _kept(verb: str, act: Callable[[], dict]) -> object:
+    """What became of a verb, whose faults go to the log, as nobody waits for it."""
     try:
-        report = cull()
+        report = act()
     except Refusal as error:
-        log.error("classhub.cull: %s", error)
-        return {"cull": str(error)}
-    for server, outcome in report["table"].items():
+        log.error("classhub.%s: %s", verb, error)
+        return str(error)
+    for name, outcome in report["table"].items():
         if outcome.startswith("failed"):
-            log.warning("classhub.cull: %s: %s", server, outcome)
-    for server in report["summary"]["unanswered"]:
-        log.warning("classhub.cull: %s could not be asked, and was kept", server)
-    return {"cull": report["summary"]}
+            log.warning("classhub.%s: %s: %s", verb, name, outcome)
+    for server in report["summary"].get("unanswered", ()):
+        log.warning("classhub.%s: %s could not be asked, and was kept", verb, server)
+    return report["summary"]
 
 
 def _is_due(job: str, interval: int) -> bool:

@@ -23,6 +23,7 @@ PENALTIES = ("none", "zero")
 # settings that only one role may read; every other minion gets them empty
 PRIVATE = {"hub:lab_password": "hub", "proxy:key": "proxy", "course:source:deploy_key": "hub"}
 
+_PORTS = ("port", "api_port", "proxy_api_port", "formgrader_port", "dashboard_port")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE = re.compile(r"(\d+)([KMGT]?)")
 _HOST_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -471,11 +472,8 @@ def _relations(settings: dict) -> list[str]:
         faults.append(
             "classhub:hub:authenticator: lab is for labs; a class with a real certificate may not use it"
         )
-    ports = [hub[key] for key in ("port", "api_port", "proxy_api_port", "formgrader_port")]
-    if len(set(ports)) < len(ports):
-        faults.append(
-            "classhub:hub: port, api_port, proxy_api_port and formgrader_port must differ"
-        )
+    if len({hub[key] for key in _PORTS}) < len(_PORTS):
+        faults.append(f"classhub:hub: {', '.join(_PORTS[:-1])} and {_PORTS[-1]} must differ")
     return faults
 
 

@@ -1,6 +1,6 @@
 # Takes JupyterHub off the host: services, virtual environment, settings and secrets. Accounts, homes and the hub's
-# database in /var/lib/jupyterhub stay: they are the class's, not the installation's.
-{%- for unit in ["jupyterhub", "jupyterhub-proxy"] %}
+# database in /var/lib/jupyterhub and what is recorded in /srv/stats stay: they are the class's, not the installation's.
+{%- for unit in ["jupyterhub", "jupyterhub-proxy", "classhub-dashboard"] %}
 Hub unit {{ unit }} is stopped:
   service.dead:
     - name: {{ unit }}

@@ -59,6 +59,7 @@ Hub secrets are generated:
       - CLASSHUB_ADMIN_TOKEN
       - CLASSHUB_FORMGRADER_TOKEN
       - CLASSHUB_CULLER_TOKEN
+      - CLASSHUB_DASHBOARD_TOKEN
     - user: root
     - group: root
     - mode: "0600"

@@ -12,3 +12,4 @@ include:
   - hub.config
   - hub.proxy
   - hub.service
+  - hub.activity

@@ -1,7 +1,8 @@
-# A node: runs students' servers. It joins the swarm last, when it has the homes and the image.
+# A node: runs students' servers, and tells of them. It joins the swarm last, when it has the homes and the image.
 {%- set roles = pillar["classhub"]["roles"] %}
 include:
   - node.firewall
+  - node.activity
   {%- if "hub" not in roles %}
   - image.loaded
   - node.swarm

@@ -45,9 +45,9 @@ class NoProxy(Proxy):
     async def get_all_routes(self):
         return self.routes
 
-tokens = dict.fromkeys(("PROXY_SYNC", "FORMGRADER"), "b" * 64)
+tokens = dict.fromkeys(("PROXY_SYNC", "FORMGRADER", "DASHBOARD"), "b" * 64)
 tokens |= {{"ADMIN": {operator!r}, "CULLER": {culler!r}}}
-settings = {{"hub": {{"formgrader_port": 1}}, "staff": []}}
+settings = {{"hub": {{"formgrader_port": 1, "dashboard_port": 2}}, "staff": []}}
 config.set_services(c, settings, {{f"CLASSHUB_{{name}}_TOKEN": token for name, token in tokens.items()}})
 c.JupyterHub.proxy_class = NoProxy
 c.JupyterHub.bind_url = "http://127.0.0.1:{public}"

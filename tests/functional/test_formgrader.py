@@ -2,15 +2,12 @@
 
 import contextlib
 import html
-import http.server
 import importlib.util
 import json
 import re
-import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -18,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
+from tests.support import service_hub
 from tests.support.submissions import environment
 
 pytestmark = pytest.mark.skipif(
@@ -58,37 +56,6 @@ SCOPES = {"gina": [SCOPE], "prof": [SCOPE], "ada": [], "eve": [SCOPE]}
 ROLES = {"gina": "grader", "prof": "instructor", "ada": "student", "bob": "student"}
 CHROMIUM = "/usr/bin/chromium"
 EVIL = "<script>alert('evil')</script><img src=x onerror=alert('evil')><style>body{}</style>"
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-class Hub(http.server.BaseHTTPRequestHandler):
-    """Knows who has which token: the token of ada is "ada"; so is the code with which she comes back signed in."""
-
-    def do_GET(self) -> None:
-        name = self.headers.get("Authorization", "").removeprefix("token ")
-        known = self.path == "/hub/api/user" and name in SCOPES
-        model = {"kind": "user", "name": name, "scopes": SCOPES.get(name), "groups": []}
-        self.answer(200 if known else 403, model if known else {"message": "no"})
-
-    def do_POST(self) -> None:
-        sent = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-        good = self.path == "/hub/api/oauth2/token" and sent["client_secret"] == ["its-own"]
-        self.answer(200 if good else 400, {"access_token": sent["code"][0]})
-
-    def answer(self, status: int, content: dict) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        pass
 
 
 def cell(grade_id: str, kind: str, source: str, *outputs: dict, **metadata: object) -> dict:
@@ -152,7 +119,7 @@ class Formgrader:
     """
 
     def __init__(self, top: Path, hub: int) -> None:
-        self.course, self.port = top / "course", free_port()
+        self.course, self.port = top / "course", service_hub.free_port()
         self.ids = make_course(self.course)
         people = [
             {"username": name, "uid": 30000 + number, "role": role}
@@ -162,14 +129,7 @@ class Formgrader:
         config.write_text(
             json.dumps({"course_id": "intro", "course_dir": str(self.course), "people": people})
         )
-        env = {
-            "JUPYTERHUB_API_TOKEN": "its-own",
-            "JUPYTERHUB_SERVICE_NAME": "formgrader",
-            "JUPYTERHUB_SERVICE_PREFIX": "/services/formgrader/",
-            "JUPYTERHUB_CLIENT_ID": "service-formgrader",
-            "JUPYTERHUB_API_URL": f"http://127.0.0.1:{hub}/hub/api",
-            "HOME": str(top),
-        }
+        env = service_hub.environment("formgrader", hub) | {"HOME": str(top)}
         self.process = subprocess.Popen(
             [sys.executable, "-B", "-m", "classhub.formgrader", "--port", str(self.port), "--config", config],
             env=environment() | env,
@@ -198,17 +158,14 @@ class Formgrader:
 
 @pytest.fixture(scope="module")
 def formgrader(tmp_path_factory):
-    hub = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=hub.serve_forever, daemon=True).start()
-    running = Formgrader(tmp_path_factory.mktemp("formgrader"), hub.server_port)
-    try:
-        running.wait()
-        yield running
-    finally:
-        running.process.kill()
-        running.process.wait()
-        hub.shutdown()
-        hub.server_close()
+    with service_hub.running(SCOPES) as hub:
+        running = Formgrader(tmp_path_factory.mktemp("formgrader"), hub)
+        try:
+            running.wait()
+            yield running
+        finally:
+            running.process.kill()
+            running.process.wait()
 
 
 PAGES = [

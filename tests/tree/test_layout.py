@@ -67,7 +67,7 @@ def test_commands_are_guarded(path):
 @pytest.mark.parametrize("path", SLS, ids=relative)
 def test_modes_are_quoted_and_of_four_digits(path):
     for mode in re.findall(r"mode: (.*)", path.read_text()):
-        assert re.fullmatch(r'"0[0-7]{3}"|"keep"|\{\{.*\}\}', mode), mode
+        assert re.fullmatch(r'"[0-7]{4}"|"keep"|\{\{.*\}\}', mode), mode
 
 
 @pytest.mark.parametrize("path", SALT_PYTHON, ids=relative)

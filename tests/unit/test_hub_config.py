@@ -40,6 +40,7 @@ SETTINGS = {
         "api_port": 8081,
         "proxy_api_port": 8001,
         "formgrader_port": 8010,
+        "dashboard_port": 8011,
         "authenticator": "lab",
         "lab_password": "example",
         "active_server_limit": 3,
@@ -54,6 +55,7 @@ def tokens(monkeypatch):
     monkeypatch.setenv("CLASSHUB_PROXY_SYNC_TOKEN", "b" * 64)
     monkeypatch.setenv("CLASSHUB_FORMGRADER_TOKEN", "c" * 64)
     monkeypatch.setenv("CLASSHUB_CULLER_TOKEN", "d" * 64)
+    monkeypatch.setenv("CLASSHUB_DASHBOARD_TOKEN", "e" * 64)
 
 
 def configured(tmp_path, **sections) -> Config:
@@ -114,14 +116,18 @@ def test_the_culler_may_list_and_stop_servers_and_not_enter_them(tmp_path):
     assert {"name": "culler", "api_token": "d" * 64} in hub.services
 
 
-def test_the_formgrader_is_for_graders_and_instructors(tmp_path):
+PAGES = [("formgrader", 8010, "c"), ("dashboard", 8011, "e")]
+
+
+@pytest.mark.parametrize(("name", "port", "token"), PAGES)
+def test_pages_for_staff_are_for_graders_and_instructors(tmp_path, name, port, token):
     hub = configured(tmp_path).JupyterHub
-    (service,) = [entry for entry in hub.services if entry["name"] == "formgrader"]
-    assert service["url"] == "http://127.0.0.1:8010"
-    assert service["api_token"] == "c" * 64
-    (role,) = [entry for entry in hub.load_roles if entry["name"] == "formgrader"]
+    (service,) = [entry for entry in hub.services if entry["name"] == name]
+    assert service["url"] == f"http://127.0.0.1:{port}"
+    assert service["api_token"] == token * 64
+    (role,) = [entry for entry in hub.load_roles if entry["name"] == "pages"]
     assert role["groups"] == ["graders", "instructors"]
-    assert role["scopes"] == ["access:services!service=formgrader"]
+    assert f"access:services!service={name}" in role["scopes"]
     assert "services" not in role
 
 

@@ -50,6 +50,7 @@ def module(world, monkeypatch):
 
     salt = {"cmd.run_all": run_all, "classhub_roster.plan": lambda: world["plan"]}
     classhub = {"course": COURSE, "grading": GRADING, "people": PEOPLE, "cull": CULL}
+    classhub |= {"activity": {"keep": 400}, "server": {"memory_guarantee": "512M"}}
     pillar = {"classhub": classhub | {"address": "192.0.2.11", "hub": {"api_port": 8081}}}
     monkeypatch.setattr(module, "__salt__", salt, raising=False)
     monkeypatch.setattr(module, "__pillar__", pillar, raising=False)
@@ -72,6 +73,8 @@ def test_settings_have_the_uids_of_the_ledger(module):
         "late_penalty": "zero",
         "grading": {"memory": 1 << 30, "disk": 64 << 20, "cpus": 1.5, "seconds": 60},
         "cull": {"idle": 86400, "pins": ["ada"]},
+        "activity_days": 400,
+        "seat": 512 << 20,
         "hub_api": "http://192.0.2.11:8081/hub/api",
         "source_directory": "",
         "source_git": "https://example.edu/course.git",
@@ -98,6 +101,12 @@ def test_words_are_words_and_not_options(module, world):
 def test_some_failed_is_a_report_all_the_same(module, world):
     world["answer"]["retcode"] = 1
     assert module.call("seal") == REPORT
+
+
+def test_data_is_its_standard_input(module, world):
+    module.call("record-activity", data="[]")
+    module.call("seal")
+    assert [options.get("stdin") for _, options in world["asked"]] == ["[]", None]
 
 
 REFUSALS = [

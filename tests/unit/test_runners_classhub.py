@@ -148,6 +148,12 @@ COURSE = [
     (lambda runner: runner.calendar(), "calendar", (), {}),
     (lambda runner: runner.keep_calendar(test=True), "keep_calendar", (), {"test": True}),
     (lambda runner: runner.cull(test=True), "cull", (), {"test": True}),
+    (
+        lambda runner: runner.activity("unstarted", "ps1", format="csv"),
+        "activity",
+        ("unstarted", "ps1"),
+        {"since": "", "until": "", "format": "csv"},
+    ),
     (lambda runner: runner.seal(test=True), "seal", (), {"test": True}),
     (lambda runner: runner.receipt("ada"), "receipt", ("ada", ""), {}),
     (lambda runner: runner.verify(), "verify", (), {}),
@@ -189,12 +195,15 @@ CULLED = {"table": {"ada": "done: stopped, idle 26:03"}, "summary": {"failed": 0
 @pytest.fixture
 def scheduled(runner, client, tmp_path, monkeypatch):
     """The runner with a master's cache, an interval in pillar and a clock."""
-    state = SimpleNamespace(interval=3600, now=1_900_000_000.0, runner=runner, client=client)
+    state = SimpleNamespace(
+        interval=3600, activity=0, now=1_900_000_000.0, runner=runner, client=client
+    )
     state.stamp = tmp_path / "classhub" / "cull"
 
     def show_pillar(minion, id):  # noqa: A002 - Salt's name
         assert minion == id == "master"
-        return {"classhub": {"cull": {"interval": state.interval}}}
+        intervals = {"cull": state.interval, "activity": state.activity}
+        return {"classhub": {verb: {"interval": every} for verb, every in intervals.items()}}
 
     opts = {"conf_file": "/etc/salt/master", "cachedir": str(tmp_path), "id": "master"}
     monkeypatch.setattr(runner, "__opts__", opts)
@@ -263,6 +272,109 @@ def test_what_went_wrong_is_in_the_masters_log(scheduled):
         "classhub.cull: ada: failed: the hub answers 500",
         "classhub.cull: bob could not be asked, and was kept",
     ]
+
+
+def waiting(*rows, spool="s1"):
+    return answer({"spool": spool, "rows": [list(row) for row in rows]})
+
+
+@pytest.fixture
+def pulling(scheduled):
+    """Nodes of which one has something to tell, once."""
+    told = {"node1": waiting((7, "c", "start")), "node2": waiting()}
+    recorded = {"table": {"node1": "done: 1 new"}, "summary": {"new": 1}}
+
+    class Telling(dict):
+        def get(self, function, default=None):
+            found = super().get(function, default)
+            return found.pop(0) if isinstance(found, list) else found
+
+    answers = scheduled.client.answers = Telling(scheduled.client.answers)
+    answers["classhub_activity.waiting"] = told
+    answers["classhub_activity.record"] = {"hub": answer(recorded)}
+    answers["classhub_activity.sample"] = {"hub": answer({"table": {}, "summary": {"used": 3}})}
+    return scheduled
+
+
+def test_what_waits_is_recorded_before_it_is_forgotten(pulling):
+    report = pulling.runner.pull_activity()
+    assert report["table"] == {"node1": "done: 1 new", "node2": "done: nothing new"}
+    asked = [(target, function, words) for target, function, words, _ in pulling.client.asked]
+    assert asked == [
+        ("classhub:roles:node", "classhub_activity.waiting", (pulling.runner._PULLED,)),
+        ("classhub:roles:hub", "classhub_activity.record", ({"node1": [[7, "c", "start"]]},)),
+        (["node1"], "classhub_activity.forget", ("s1", 7)),
+    ]
+
+
+def test_nothing_is_forgotten_that_the_hub_could_not_write(pulling):
+    sentence = "/srv/stats/db/activity.sqlite cannot be written: disk is full"
+    pulling.client.answers["classhub_activity.record"] = {"hub": answer(f"ERROR: {sentence}", 1)}
+    with pytest.raises(CommandExecutionError, match="disk is full"):
+        pulling.runner.pull_activity()
+    assert "classhub_activity.forget" not in names_of(pulling.client)
+
+
+NO_ANSWER = [
+    (DEAD, "does not answer"),
+    (False, "does not answer"),
+    ({"ret": "Minion did not return. [No response]"}, "Minion did not return. [No response]"),
+    (
+        answer("'classhub_activity.waiting' is not available.", 254),
+        "'classhub_activity.waiting' is not available.",
+    ),
+    (answer("ERROR: disk is full", 1), "disk is full"),
+    (answer({"rows": 5}), "does not answer"),
+]
+
+
+@pytest.mark.parametrize(("ret", "sentence"), NO_ANSWER)
+def test_a_silent_node_does_not_hold_up_the_others(pulling, ret, sentence):
+    pulling.client.answers["classhub_activity.waiting"]["node2"] = ret
+    report = pulling.runner.pull_activity()
+    assert report["table"] == {"node1": "done: 1 new", "node2": f"failed: {sentence}"}
+
+
+def test_more_than_is_brought_at_once_is_brought_in_turns(pulling, monkeypatch):
+    monkeypatch.setattr(pulling.runner, "_PULLED", 2)
+    turns = [waiting((1,), (2,)), waiting((3,), (4,)), waiting((5,))]
+    pulling.client.answers["classhub_activity.waiting"] = [{"node1": turn} for turn in turns]
+    pulling.runner.pull_activity()
+    forgotten = [words for _, name, words, _ in pulling.client.asked if name.endswith(".forget")]
+    assert forgotten == [("s1", 2), ("s1", 4), ("s1", 5)]
+
+
+def test_two_runs_do_not_pull_at_once_and_the_first_looks_once_more(pulling, tmp_path):
+    folder = tmp_path / "classhub"
+    folder.mkdir()
+    cmd, second = pulling.client.cmd, []
+
+    def busy(target, function, *args, **kwargs):
+        if function == "classhub_activity.record" and not second:
+            second.append(pulling.runner.pull_activity())
+        return cmd(target, function, *args, **kwargs)
+
+    pulling.client.cmd = busy
+    pulling.runner.pull_activity()
+    assert second == [{"table": {}, "summary": {"pulls": "another run, which looks once more"}}]
+    assert names_of(pulling.client).count("classhub_activity.waiting") == 2
+
+
+def test_activity_is_pulled_and_sampled_as_often_as_pillar_says(pulling):
+    pulling.interval, pulling.activity = 0, 300
+    pulling.look()
+    looks = [pulling.look(60) for _ in range(10)]
+    assert [minute for minute, asked in enumerate(looks, 1) if asked] == [5, 10]
+    assert names_of(pulling.client).count("classhub_activity.sample") == 2
+
+
+def test_the_reactor_pulls_and_believes_nothing():
+    reactors = yaml.safe_load((ROOT / "config/master.d/classhub.conf").read_text())["reactor"]
+    (files,) = [entry["classhub/activity"] for entry in reactors if "classhub/activity" in entry]
+    text = (ROOT / files[0].removeprefix("/srv/classhub/")).read_text(encoding="utf-8")
+    assert "{{" not in text
+    ((call,),) = [list(state) for state in yaml.safe_load(text.partition("#}")[2]).values()]
+    assert call == "runner.classhub.pull_activity"
 
 
 def test_the_masters_schedule_says_it(runner):

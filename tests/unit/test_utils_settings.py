@@ -177,7 +177,7 @@ BAD = [
     ({"proxy": {"certificate": "hello"}}, "classhub:proxy:certificate: 'hello' is not PEM text"),
     (
         {"hub": {"port": 8081}},
-        "classhub:hub: port, api_port, proxy_api_port and formgrader_port must differ",
+        "classhub:hub: port, api_port, proxy_api_port, formgrader_port and dashboard_port must differ",
     ),
 ]
 

@@ -13,7 +13,8 @@ One function a section, which only sets values. The JSON file has these keys:
     hub             ports, limits and the authenticator: pillar classhub:hub
 
 Secrets come from the environment: CONFIGPROXY_AUTH_TOKEN (read by JupyterHub itself),
-CLASSHUB_ADMIN_TOKEN, CLASSHUB_PROXY_SYNC_TOKEN, CLASSHUB_FORMGRADER_TOKEN and CLASSHUB_CULLER_TOKEN.
+CLASSHUB_ADMIN_TOKEN, CLASSHUB_PROXY_SYNC_TOKEN, CLASSHUB_FORMGRADER_TOKEN, CLASSHUB_CULLER_TOKEN and
+CLASSHUB_DASHBOARD_TOKEN.
 """
 
 import html
@@ -151,8 +152,8 @@ def set_spawner(c: Config, settings: dict) -> None:
 
 
 def set_services(c: Config, settings: dict, environment: dict) -> None:
-    """Tokens of Salt's modules (operator), of the proxy's unit, for its routes (proxy-sync), of the formgrader, and of
-    what stops idle servers (culler)."""
+    """Tokens of Salt's modules (operator), of the proxy's unit, for its routes (proxy-sync), of what stops idle servers
+    (culler), and of the pages for staff (formgrader, dashboard)."""
     c.JupyterHub.services = [
         {"name": "operator", "api_token": environment["CLASSHUB_ADMIN_TOKEN"]},
         {"name": "proxy-sync", "api_token": environment["CLASSHUB_PROXY_SYNC_TOKEN"]},
@@ -164,13 +165,20 @@ def set_services(c: Config, settings: dict, environment: dict) -> None:
             "info": {"title": "Grade"},
             "oauth_no_confirm": True,  # it is the class's own
         },
+        {
+            "name": "dashboard",
+            "url": f"http://127.0.0.1:{settings['hub']['dashboard_port']}",
+            "api_token": environment["CLASSHUB_DASHBOARD_TOKEN"],
+            "info": {"title": "Activity"},
+            "oauth_no_confirm": True,
+        },
     ]
     operator = ["list:users", "read:users", "servers", "read:hub", "proxy"]
     culling = ["list:users", "read:servers", "delete:servers"]
-    grading = ["access:services!service=formgrader"]
+    pages = ["access:services!service=formgrader", "access:services!service=dashboard"]
     c.JupyterHub.load_roles = [
         {"name": "operator", "scopes": operator, "services": ["operator"]},
         {"name": "proxy-sync", "scopes": ["proxy"], "services": ["proxy-sync"]},
         {"name": "culler", "scopes": culling, "services": ["culler"]},
-        {"name": "formgrader", "scopes": grading, "groups": settings["staff"]},
+        {"name": "pages", "scopes": pages, "groups": settings["staff"]},
     ]

@@ -30,6 +30,10 @@ MODULES = (
     "course.status",
     "course.calendar",
     "culling.cull",
+    "activity.recording",
+    "activity.sampling",
+    "activity.seed",
+    "activity.activity",
 )
 
 

@@ -74,6 +74,9 @@ class Settings:
         cull: which servers are stopped
         hub_api: URL of the hub's REST API
         culling_dir: what culling remembers, and its log
+        activity_db: who used the class, and when
+        activity_days: how long that is kept; 0 is for ever
+        seat: bytes of memory that a server reserves
     """
 
     course_id: str
@@ -101,6 +104,9 @@ class Settings:
     hub_api: str = "http://127.0.0.1:8081/hub/api"
     culler_token: Path = Path("/etc/jupyterhub/culler.token")
     culling_dir: Path = Path("/var/lib/classhub/culling")
+    activity_db: Path = Path("/srv/stats/db/activity.sqlite")
+    activity_days: int = 0
+    seat: int = 1 << 30
     by_name: dict[str, Person] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

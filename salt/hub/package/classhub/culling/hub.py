@@ -121,7 +121,12 @@ def servers_of(users: list[dict]) -> Iterator[Server]:
     for user in users:
         for name, server in user["servers"].items():
             yield Server(
-                user["name"], name, moment(server["started"]), server["pending"], server["ready"]
+                user["name"],
+                name,
+                moment(server["started"]),
+                server["pending"],
+                server["ready"],
+                moment(server["last_activity"]),
             )
 
 

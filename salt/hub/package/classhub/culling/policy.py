@@ -19,6 +19,7 @@ class Server(NamedTuple):
     Attributes:
         started: nothing if the hub does not say
         pending: what the hub is about to do with it, such as "spawn"; nothing if it rests
+        used: when it was last used, by the hub's own figure, which culling does not believe
     """
 
     user: str
@@ -26,6 +27,7 @@ class Server(NamedTuple):
     started: datetime | None
     pending: str | None = None
     ready: bool = True
+    used: datetime | None = None
 
     @property
     def key(self) -> str:
