@@ -367,7 +367,7 @@ def test_forecast_takes_the_days_that_were_like_the_next_ones(kept, settings):
 
     def full(count, ago):
         for number in range(count):
-            container = f"{ago:032x}{number:032x}"
+            container = f"{ago:08x}{number:07x}".ljust(64, "0")
             rows = [
                 row("start", ago, container, names[number]),
                 row("die", ago - HOUR, container, names[number]),

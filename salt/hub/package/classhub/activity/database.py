@@ -27,8 +27,8 @@ STEPS = (
     create table node (id integer primary key, name text not null unique);
     create table person (id integer primary key, name text not null unique);
     create table server (
-        id integer primary key, container blob not null unique,
-        node integer not null references node, person integer not null references person);
+        id integer primary key, node integer not null references node,
+        person integer not null references person);
     create table event (
         server integer not null references server, at integer not null, action text not null,
         estimated integer not null, code integer, primary key (server, at, action)) without rowid;

@@ -17,6 +17,7 @@ from classhub.course.settings import USERNAME, Settings
 
 ACTIONS = ("start", "die", "oom")
 CONTAINER = re.compile(r"[0-9a-f]{64}")
+DIGITS = 15  # of a container's id, by which it is known: as many as a row's own number can have
 EARLIEST = 1_577_836_800 * 10**9  # 2020: no clock of a node that can be believed is before it
 AHEAD = 3600 * 10**9  # nanoseconds by which a node's clock may be ahead
 NEAR = 30 * 10**9  # nanoseconds between an event and what was made up for it, at most
@@ -117,16 +118,14 @@ def _put(database: Database, node: int, row: list) -> bool:
 
 
 def _server(database: Database, node: int, container: str, user: str) -> int:
-    ident = bytes.fromhex(container)
-    found = database.rows("select id, node from server where container = ?", ident)
-    if found:
-        if found[0][1] != node:
-            raise Unfit("the container is another node's")
-        return found[0][0]
-    values = [ident, node, database.key("person", user)]
-    return database.connection.execute(
-        "insert into server (container, node, person) values (?, ?, ?)", values
-    ).lastrowid
+    server = int(container[:DIGITS], 16)
+    known = database.rows("select node from server where id = ?", server)
+    if not known:
+        values = [server, node, database.key("person", user)]
+        database.connection.execute("insert into server values (?, ?, ?)", values)
+    elif known[0][0] != node:
+        raise Unfit("the container is another node's")
+    return server
 
 
 def add_commands(subparsers) -> None:
