@@ -1,7 +1,7 @@
 """Grading a class on the lab: classhub on one node and on two, against `nbgrader autograde` of the same submissions.
 
 python -m bench.autograde [N [M]]       N (200) of ps1, M (100) of an assignment with pandas and a plot
-python -m bench.autograde --simulate [N]   N (300) submissions on 7 nodes of 8 cores, which only wait
+python -m bench.autograde --simulate [N]   N (300) submissions on 7 nodes of 8 cores, which are not there
 
 Both sides run on the same cores and in the same image; nbgrader in one container on the hub, as it has no other way.
 CPU seconds are the whole machine's, which must be quiet. Scores are compared cell by cell.
@@ -28,6 +28,7 @@ from tests.support.mangled import GUIDE
 STAMP = "2026-11-23 10:00:00.123456 UTC"
 NODES, CORES = 7, 8  # of the class that is simulated
 WAIT = 1.2  # seconds that a container there waits, in place of what one takes on a core of its own
+BUSY = 3.0  # seconds after which a submission is back from a node whose cores are all taken twice
 
 
 def cell(make, source: str, name: str, points: int = 0, **kind: bool) -> nbformat.NotebookNode:
@@ -157,39 +158,67 @@ def line(wall: float, cpu: float, count: int) -> str:
     return f"{wall:7.1f} s, {wall / count:.2f} s each; CPU {cpu / count:.2f} s each"
 
 
+# What a container is to write, of a job of which nothing is executed.
+RESULT = """
+import hashlib, json
+def result(job, target):
+    data = open(job, "rb").read()
+    books = {
+        name: {"cells": {
+            place: {"outputs": [], "execution_count": None}
+            for place, cell in enumerate(book["cells"]) if cell["cell_type"] == "code"
+        }} for name, book in json.loads(data)["notebooks"].items()
+    }
+    with open(target, "w") as file:
+        json.dump({"digest": hashlib.sha256(data).hexdigest(), "notebooks": books}, file)
+"""
 FAKE = f"""
-import hashlib, json, os, sys, time
-job, result = sys.argv[1:3]
+import os, sys, time
+job, target = sys.argv[1:3]
 os.setresuid(*[os.stat(job).st_uid] * 3)
-data = open(job, "rb").read()
 time.sleep({WAIT})
-books = {{
-    name: {{"cells": {{
-        place: {{"outputs": [], "execution_count": None}}
-        for place, cell in enumerate(book["cells"]) if cell["cell_type"] == "code"
-    }}}} for name, book in json.loads(data)["notebooks"].items()
-}}
-json.dump({{"digest": hashlib.sha256(data).hexdigest(), "notebooks": books}}, open(result, "w"))
+{RESULT}
+result(job, target)
+"""
+# Nodes that are elsewhere: what they cost their own cores is a wait here.
+ELSEWHERE = f"""
+import json, runpy, time
+from classhub.grading import autograde, nodes
+class Elsewhere:
+    def clear(self):
+        pass
+    def run(self, spool, slots, runner):
+        began = time.monotonic()
+        for slot in range(1, slots + 1):
+            turn = 1 + (slot - 1) // {NODES * CORES * 2}
+            time.sleep(max(0, began + turn * {BUSY} - time.monotonic()))
+            result(spool / str(slot) / "job", spool / str(slot) / "result")
+            yield nodes.Finished(slot, True, "complete")
+autograde.class_nodes = lambda settings: Elsewhere()
 """
 
 
 def simulate(count: int) -> None:
-    """Swarm, the hub and the containers are real; the cores are not, so the code is replaced by a wait."""
+    """The hub is real, and in the first run Swarm and the containers; the cores of the nodes are not."""
     limits = {"memory": 64 << 20, "disk": 8 << 20, "per_cpu": NODES * CORES // 2}
-    patch = (
-        "import runpy; from pathlib import Path; from classhub.grading import autograde; "
-        f"autograde.RUNNER = Path('{twice.PLACE}/runner.py'); "
-        "runpy.run_module('classhub.course', run_name='__main__')"
-    )
-    with course("ps1", count, grading=limits):
-        twice.write("runner.py", FAKE)
-        program = f'/opt/jupyterhub/bin/python -IB -c "{patch}"'
-        wall, cpu, summary = ours("ps1", program=program)
-    print(
-        f"simulated: {count} submissions, {NODES} nodes of {CORES} cores, two a core, {WAIT} s each"
-    )
-    print(f"  {line(wall, cpu, count)}; {summary['done']} done, {summary['failed']} failed")
-    print(f"    {summary['seconds']}")
+    runs = {
+        f"containers are started here, on this machine's cores, and wait for {WAIT} s": (
+            "from pathlib import Path; from classhub.grading import autograde; "
+            f"autograde.RUNNER = Path('{twice.PLACE}/runner.py')"
+        ),
+        f"nodes are elsewhere: a submission is back after {BUSY} s": RESULT + ELSEWHERE,
+    }
+    print(f"simulated: {count} submissions, {NODES} nodes of {CORES} cores, two submissions a core")
+    for words, patch in runs.items():
+        with course("ps1", count, grading=limits):
+            twice.write("runner.py", FAKE)
+            run = "import runpy; runpy.run_module('classhub.course', run_name='__main__')"
+            twice.write("patched.py", f"{patch}\n{run}\n")
+            program = f"/opt/jupyterhub/bin/python -IB {twice.PLACE}/patched.py"
+            wall, cpu, summary = ours("ps1", program=program)
+        print(f"  {words}:")
+        print(f"  {line(wall, cpu, count)}; {summary['done']} done, {summary['failed']} failed")
+        print(f"    {summary['seconds']}")
 
 
 def main(words: list[str]) -> None:

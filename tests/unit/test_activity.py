@@ -6,7 +6,9 @@ import sqlite3
 import time
 from argparse import Namespace
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,7 +20,8 @@ from classhub.activity.answers import HOUR, Interval, Steps, Window
 from classhub.activity.database import Database
 from classhub.course.report import Refused
 from classhub.course.settings import Person, Settings
-from classhub.culling.policy import Server
+from classhub.culling.policy import Room, Server
+from classhub.dashboard.figures import parts
 
 SECOND = 10**9
 DAY = 86400
@@ -219,6 +222,56 @@ def test_server_that_the_hub_does_not_have_any_more_ended_when_it_was_last_used(
     assert sampling.close(kept, {"bob"}, NOW) == 0
 
 
+# -- how the class is, for the dashboard
+
+
+@pytest.fixture
+def sampled(settings, term, monkeypatch, tmp_path):
+    """The settings of a class of which one sample can be taken: a hub with one server, an engine with two nodes."""
+    rooms = {"n1": Room("node1", 8 << 30, 3 << 30), "n2": Room("node2", 4 << 30, 0)}
+    monkeypatch.setattr(sampling, "Engine", lambda: SimpleNamespace(survey=lambda: ({}, rooms)))
+
+    async def ask_hub(_):
+        return [used("bob", 30)]
+
+    monkeypatch.setattr(sampling, "ask_hub", ask_hub)
+    culling = tmp_path / "culling"
+    culling.mkdir()
+    line = '{{"at": "2030-01-09T10:00:00+00:00", "server": "{}", "decision": "stopped", "reason": "idle"}}\n'
+    (culling / "culled.jsonl").write_text(
+        line.format("ada") + line.format("bob") + '{"server": "cl'
+    )
+    places = {
+        "culling_dir": culling,
+        "course_dir": tmp_path / "course",
+        "exchange": tmp_path / "exchange",
+    }
+    return replace(settings, **places)
+
+
+def test_sample_notes_uses_and_writes_how_the_class_is(sampled, term):
+    report = sampling.sample_activity(sampled, Namespace())
+    assert (report.summary["servers"], report.summary["used"]) == (1, 1)
+    path = sampled.activity_db.with_name("class.json")
+    assert path.stat().st_mode & 0o777 == 0o640
+    state = json.loads(path.read_text())
+    assert [node["name"] for node in state["nodes"]] == ["node1", "node2"]
+    assert state["forecast"]["nodes"] == 1
+    assert [line["server"] for line in state["culled"]] == ["bob", "ada"]
+    assert {row["of"] for row in state["peak"]} == {"servers", "people"}
+    assert parts(state, 7)
+
+
+def test_hub_that_does_not_answer_leaves_everything_as_it_was(sampled, monkeypatch):
+    async def ask_hub(_):
+        raise Refused("the hub does not answer")
+
+    monkeypatch.setattr(sampling, "ask_hub", ask_hub)
+    with pytest.raises(Refused):
+        sampling.sample_activity(sampled, Namespace())
+    assert not sampled.activity_db.with_name("class.json").exists()
+
+
 # -- what was polled
 
 
@@ -324,7 +377,8 @@ WINDOW = Window(NOW - DAY, NOW)
 
 def test_by_hour(term, settings):
     rows = answers.hourly(term, settings, WINDOW, NOW)
-    assert [(row["people"], row["servers"]) for row in rows] == [(1, 3), (0, 1)]
+    assert len(rows) == 24
+    assert [(row["people"], row["servers"]) for row in rows[-3:]] == [(0, 0), (1, 3), (0, 1)]
 
 
 def test_peak(term, settings):

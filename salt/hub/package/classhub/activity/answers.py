@@ -111,7 +111,7 @@ def hourly(database: Database, settings: Settings, window: Window, now: float) -
             "people": len(people.get(hour, ())),
             "servers": Steps(seats.get(hour, ())).most(hour, hour + HOUR)[0],
         }
-        for hour in sorted(people.keys() | seats.keys())
+        for hour in hours_of(Interval("", window.since, window.until))
     ]
 
 
