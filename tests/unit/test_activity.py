@@ -381,6 +381,12 @@ def test_by_hour(term, settings):
     assert [(row["people"], row["servers"]) for row in rows[-3:]] == [(0, 0), (1, 3), (0, 1)]
 
 
+def test_use_of_one_moment_counts(kept, settings):
+    sampling.note_usage(kept, [used("ada", 500)])
+    _, people = answers.peak(kept, settings, WINDOW, NOW)
+    assert people["most"] == 1
+
+
 def test_peak(term, settings):
     servers, people = answers.peak(term, settings, WINDOW, NOW)
     assert (servers["most"], people["most"]) == (3, 1)

@@ -40,11 +40,11 @@ def task(ident, node="n1", memory=GIB, port=32768, **status):
     }
 
 
-def node(ident, name, address, memory=4 * GIB):
-    resources = {"MemoryBytes": memory}
+def node(ident, name, address, memory=4 * GIB, labels=(("classhub.node", "true"),)):
+    resources, engine = {"MemoryBytes": memory}, {"Labels": dict(labels)}
     return {
         "ID": ident,
-        "Description": {"Hostname": name, "Resources": resources},
+        "Description": {"Hostname": name, "Resources": resources, "Engine": engine},
         "Status": {"State": "ready", "Addr": address},
     }
 
@@ -60,7 +60,11 @@ class FakeClient:
                 task("b", "n2", port=32769),
                 task("grading", "n2", memory=2 * GIB),
             ],
-            "nodes": [node("n1", "node1", "10.0.0.1"), node("n2", "node2", "10.0.0.2")],
+            "nodes": [
+                node("n1", "node1", "10.0.0.1"),
+                node("n2", "node2", "10.0.0.2"),
+                node("h", "hub", "10.0.0.3", labels=()),
+            ],
         }
         self.asked = {}
 

@@ -125,10 +125,10 @@ def hours_of(one: Interval) -> Iterator[int]:
 
 def peak(database: Database, settings: Settings, window: Window, now: float) -> list[Row]:
     """The most servers and the most people at once, and when."""
-    rows = []
+    rows, used = [], uses(database, window)
     for what, found in (
         ("servers", servers(database, window, now)),
-        ("people", uses(database, window)),
+        ("people", [one._replace(ended=one.ended + 1) for one in used]),  # its last second is one
     ):
         most, at = Steps(found).most(window.since, window.until)
         rows.append({"of": what, "most": most, "at": shown(settings, at) if most else ""})

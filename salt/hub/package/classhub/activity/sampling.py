@@ -107,7 +107,8 @@ def state(settings: Settings, database: Database, rooms: list[Room], now: int) -
         "forecast": forecast(database, settings, smallest, now),
         "seat": settings.seat,
         "nodes": [
-            {"name": one.name, "total": one.total, "reserved": one.reserved} for one in rooms
+            {"name": one.name, "total": one.total, "reserved": one.reserved}
+            for one in sorted(rooms, key=lambda one: one.name)
         ],
         "progress": progress(settings),
         "culled": culled(settings),

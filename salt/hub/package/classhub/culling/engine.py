@@ -24,7 +24,7 @@ class Engine:
         self.client = client or APIClient(base_url="unix:///var/run/docker.sock", timeout=60)
 
     def survey(self) -> tuple[dict[str, Place], dict[str, Room]]:
-        """Places by server, as `ada` or `ada/name`, and rooms by node id.
+        """Places by server, as `ada` or `ada/name`, and rooms by node id, of the nodes that take servers.
 
         Raises:
             Refused: the engine does not answer.
@@ -44,7 +44,8 @@ class Engine:
             task = by_service.get(service["ID"])
             if task:
                 places |= place_of(service, task, nodes[task["NodeID"]])
-        return places, {node: room_of(node, nodes[node], running) for node in nodes}
+        taking = [ident for ident, node in nodes.items() if takes_servers(node)]
+        return places, {ident: room_of(ident, nodes[ident], running) for ident in taking}
 
 
 def place_of(service: dict, task: dict, node: dict) -> dict[str, Place]:
@@ -58,6 +59,12 @@ def place_of(service: dict, task: dict, node: dict) -> dict[str, Place]:
     url = f"http://{tasks.address_of(node)}:{port}{prefix}"
     place = Place(url, token, node["ID"], reserved_by(task))
     return {f"{user}/{name}" if name else user: place}
+
+
+def takes_servers(node: dict) -> bool:
+    """Whether servers are placed there: see config.py, set_spawner."""
+    labels = node["Description"].get("Engine", {}).get("Labels") or {}
+    return labels.get("classhub.node") == "true"
 
 
 def room_of(ident: str, node: dict, running: list[dict]) -> Room:

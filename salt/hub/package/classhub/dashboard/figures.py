@@ -71,7 +71,7 @@ def activity(hourly: list[dict], days: int) -> Part:
     rows = [[row["hour"], row["people"], row["servers"]] for row in reversed(hourly)]
     words = f"Of the last {days} days, by hour. A server counts while it runs, a person when it is used."
     columns = ["hour", "people", "servers"]
-    return Part("activity", "Activity", words, columns, rows, drawn(figure))
+    return Part("activity", "Who uses the class", words, columns, rows, drawn(figure))
 
 
 def nodes(found: list[dict], seat: int) -> Part:
@@ -91,7 +91,7 @@ def nodes(found: list[dict], seat: int) -> Part:
     free = [max(0, one["total"] - one["reserved"]) / GIB for one in found]
     figure.add_bar(y=names, x=taken, name="reserved", orientation="h", marker_color=COLOURS[0])
     figure.add_bar(y=names, x=free, name="free", orientation="h", marker_color="#cccccc")
-    figure.update_layout(barmode="stack")
+    figure.update_layout(barmode="stack", yaxis={"autorange": "reversed"})
     figure.update_xaxes(title="memory in GiB")
     columns = ["node", "reserved GiB", "memory GiB", "seats taken", "seats free"]
     words = "What servers and grading reserve of each node's memory, and how many more servers it takes."
