@@ -70,13 +70,11 @@ class Cull:
             self.places, self.rooms = self.engine.survey()
         known = self.record.seen()
         cases = [self.case(server, known.get(life(server), Seen())) for server in servers]
-        decided = await asyncio.gather(*map(self.decide, cases))
-        decisions = {case.server.key: one for case, one in zip(cases, decided, strict=True)}
+        decisions = await self.decide(cases)
         decisions |= relieve(cases, decisions, self.rooms, self.rules.pressure)
         if not self.test:
             self.record.remember(self.seen)
-        told = await asyncio.gather(*(self.act(case, decisions[case.server.key]) for case in cases))
-        table = {case.server.key: outcome for case, outcome in zip(cases, told, strict=True)}
+        table = await self.act(cases, decisions)
         return Report(dict(sorted(table.items())), self.summary(decisions))
 
     # -- what is weighed
@@ -98,10 +96,15 @@ class Cull:
             seen=seen,
         )
 
-    async def decide(self, case: Case) -> Decision:
-        settled = before_asking(case, self.clock())
-        if settled:
-            return settled
+    async def decide(self, cases: list[Case]) -> dict[str, Decision]:
+        """A decision for each server; those that must be asked for it are, beside each other."""
+        now = self.clock()
+        decisions = {case.server.key: before_asking(case, now) for case in cases}
+        asked = [case for case in cases if not decisions[case.server.key]]
+        found = await asyncio.gather(*map(self.ask, asked))
+        return decisions | {case.server.key: one for case, one in zip(asked, found, strict=True)}
+
+    async def ask(self, case: Case) -> Decision:
         # a cap counts from when a kernel was first seen busy, even if it has output all the time
         look = await self.look(case, timedelta() if case.limits.cap else case.least)
         self.seen[life(case.server)] = case.seen.after(look, self.clock())
@@ -112,18 +115,30 @@ class Cull:
 
     # -- what is done
 
-    async def act(self, case: Case, decision: Decision) -> str:
-        """Do what was decided; the server's line in the table."""
-        if not decision.stop:
-            if decision.kind == "busy" and not self.test:
-                self.record.note(case.server, "kept", decision.words)
-            return f"skipped: {decision.words}"
+    async def act(self, cases: list[Case], decisions: dict[str, Decision]) -> dict[str, str]:
+        """Do what was decided; the table."""
+        table = {case.server.key: self.told(case, decisions[case.server.key]) for case in cases}
         if self.test:
+            return table
+        stopped = [case for case in cases if decisions[case.server.key].stop]
+        done = await asyncio.gather(
+            *(self.stop(case, decisions[case.server.key]) for case in stopped)
+        )
+        return table | {case.server.key: one for case, one in zip(stopped, done, strict=True)}
+
+    def told(self, case: Case, decision: Decision) -> str:
+        """A server's line in the table, before anything is done."""
+        if decision.stop:
             return f"done: would be stopped, {decision.words}"
-        async with self.slots:
-            return await self.stop(case, decision)
+        if decision.kind == "busy" and not self.test:
+            self.record.note(case.server, "kept", decision.words)
+        return f"skipped: {decision.words}"
 
     async def stop(self, case: Case, decision: Decision) -> str:
+        async with self.slots:
+            return await self._stop(case, decision)
+
+    async def _stop(self, case: Case, decision: Decision) -> str:
         if self.lost:
             return f"skipped: {self.lost}"
         again = upon(case, await self.look(case, timedelta()), self.clock())
