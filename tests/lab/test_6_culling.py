@@ -94,6 +94,33 @@ def test_the_schedule_of_the_master_does_it_alone(quiet, student):
     assert cleo.answers()
 
 
+@pytest.mark.long
+def test_where_memory_is_short_who_idles_longest_goes_and_no_more(quiet, student):
+    """Three servers on one node, of which there is room for two and a half; with a pressure, ten minutes are the least."""
+    ada, bob, cleo = student("ada"), student("bob"), student("cleo")
+    lab.salt_run("classhub.drain", "node2")
+    try:
+        total = lab.ready_nodes()["node1"]["Description"]["Resources"]["MemoryBytes"]
+        with culling(grace=600, pressure=round(2.5 * (1 << 30) / total, 4)):
+            assert {journey.start(one) for one in (ada, bob)} == {"node1"}
+            time.sleep(60)
+            bob.kernel().run("6 * 7")
+            assert cull()["ada"].startswith("skipped: active")  # there is room for two
+            journey.start(cleo)
+            assert cull()["ada"].startswith("skipped: active")  # it is too soon
+            told = wait_until(
+                "somebody is stopped",
+                lambda: [found for found in [cull()] if "done: stop" in str(found)],
+                900,
+                pause=10,
+            )[0]
+        assert "node1 is short of memory" in told["ada"]
+        assert [user for user, words in told.items() if words.startswith("done")] == ["ada"]
+        assert lab.servers() == ["bob", "cleo"]
+    finally:
+        lab.salt_run("classhub.resume", "node2")
+
+
 def test_asking_a_server_is_no_use_of_it(quiet, student):
     ada = student("ada")
     journey.start(ada)
