@@ -153,8 +153,10 @@ class Watch:
     def tell(self) -> None:
         """Say that something waits. Through the minion, which does not wait for a master that is away."""
         self.told = time.monotonic()
-        with contextlib.suppress(OSError):
-            bus = salt.utils.event.get_event("minion", opts=__opts__, listen=False)
+        with (
+            contextlib.suppress(OSError),
+            salt.utils.event.get_event("minion", opts=__opts__, listen=False) as bus,
+        ):
             bus.fire_master({"rows": self.spool.count()}, TAG)
 
 

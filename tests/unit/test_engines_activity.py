@@ -1,5 +1,6 @@
 """The engine on a node: what is told again is kept once, and what cannot be told again is looked for."""
 
+import contextlib
 import threading
 from types import SimpleNamespace
 
@@ -73,7 +74,9 @@ def world(tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "__opts__", {}, raising=False)
     hints = []
     bus = SimpleNamespace(fire_master=lambda data, tag: hints.append((tag, data)))
-    monkeypatch.setattr(engine.salt.utils.event, "get_event", lambda *_, **__: bus)
+    monkeypatch.setattr(
+        engine.salt.utils.event, "get_event", lambda *_, **__: contextlib.nullcontext(bus)
+    )
     watch = engine.Watch(str(tmp_path), "unix:///nowhere")
     return SimpleNamespace(
         engine=engine, clock=clock, docker=docker, watch=watch, hints=hints, top=tmp_path
