@@ -15,6 +15,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,7 +82,7 @@ class Watch:
         self.spool = __utils__["classhub_spool.opened"](directory)
         self.client = docker.APIClient(base_url=docker_url, timeout=60)
         self.looked = self.told = 0.0
-        self.broken = False  # whether the engine did not answer the last time
+        self.broken = False  # whether something did not work the last time
 
     def turn(self) -> None:
         """Catch up, listen for a while, and say that something waits."""
@@ -89,16 +90,23 @@ class Watch:
             self.catch_up()
             self.listen()
             self.broken = False
-        except (DockerException, RequestException, OSError, ValueError) as error:
+        except (DockerException, RequestException, sqlite3.Error, OSError, ValueError) as error:
             log.log(
                 logging.DEBUG if self.broken else logging.WARNING,
-                "the Docker engine does not answer: %s",
+                "the containers cannot be followed just now: %s",
                 error,
             )
             self.broken = True
             time.sleep(PAUSE)
-        if time.monotonic() - self.told > TELL and self.spool.count():
+        if time.monotonic() - self.told > TELL and self.waits():
             self.tell()
+
+    def waits(self) -> bool:
+        """Whether there is something that the hub does not have."""
+        try:
+            return self.spool.count() > 0
+        except sqlite3.Error:  # said already
+            return False
 
     # -- what is told again, and what is not
 

@@ -4,6 +4,7 @@ Written by the engine classhub_activity and read by the module of that name, in 
 by its container, action and nanosecond, so that one that is told twice is one row.
 """
 
+import logging
 import sqlite3
 import uuid
 from collections.abc import Iterable, Mapping
@@ -12,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+log = logging.getLogger(__name__)
 DIRECTORY = "/var/lib/classhub/activity"
 # how an event is known: it was seen; it was missed, and the engine still knew its time; it was missed, and is not later
 SEEN, ASKED, BOUNDED = 0, 1, 2
@@ -230,8 +232,18 @@ def _missed(name: str, state: State, known: tuple | None, now: int) -> list[Even
 
 
 def opened(directory: str = DIRECTORY) -> Spool:
-    """The spool."""
-    return Spool(directory)
+    """The spool. One that is damaged is put aside: what the containers say is looked at anew."""
+    try:
+        return Spool(directory)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):  # a full disk, which ends
+            raise
+        path = Path(directory) / "spool.sqlite"
+        log.error("%s is damaged (%s), and was put aside", path, error)
+        for part in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+            if part.exists():
+                part.rename(f"{part}.damaged")
+        return Spool(directory)
 
 
 def gap(since: int, until: int) -> Event:

@@ -1,6 +1,7 @@
 """The engine on a node: what is told again is kept once, and what cannot be told again is looked for."""
 
 import contextlib
+import sqlite3
 import threading
 from types import SimpleNamespace
 
@@ -185,6 +186,21 @@ def test_an_engine_that_is_away_is_waited_for(world):
     world.watch.turn()
     assert kept(world) == [("start", event["timeNano"])]
     assert len(gaps(world)) == 1
+
+
+def test_full_disk_is_waited_for(world, monkeypatch):
+    world.watch.turn()
+    event = happened(world)
+    put = world.watch.spool.put
+
+    def full(*_, **__):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(world.watch.spool, "put", full)
+    world.watch.turn()
+    monkeypatch.setattr(world.watch.spool, "put", put)
+    world.watch.turn()
+    assert kept(world) == [("start", event["timeNano"])]
 
 
 def test_container_that_is_gone_before_it_is_looked_at(world):

@@ -1,6 +1,7 @@
 """What a node remembers: an event told twice is one row, and what never came is made up from the containers' states."""
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -192,7 +193,15 @@ def test_gap_is_put_down_once(known):
     assert (gap.action, gap.at, gap.code) == ("gap", ago(100), 100)
 
 
-def test_file_that_is_no_spool_is_an_error(tmp_path):
+def test_damaged_spool_is_put_aside(tmp_path):
     (tmp_path / "spool.sqlite").write_bytes(b"not a database" * 100)
-    with pytest.raises(sqlite3.DatabaseError):
-        spool.Spool(tmp_path)
+    with closing(spool.opened(tmp_path)) as found:
+        assert found.count() == 0
+    assert (tmp_path / "spool.sqlite.damaged").read_bytes().startswith(b"not a database")
+
+
+def test_spool_that_cannot_be_opened_now_is_left_alone(tmp_path):
+    (tmp_path / "spool.sqlite").mkdir()
+    with pytest.raises(sqlite3.OperationalError):
+        spool.opened(tmp_path)
+    assert (tmp_path / "spool.sqlite").is_dir()
