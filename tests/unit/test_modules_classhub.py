@@ -18,7 +18,7 @@ def module(said, monkeypatch):
         assert follow == (verb == "autograde")
         said.append((verb, list(arguments), list(options)))
         failed = 1 if "unlucky" in arguments else 0
-        answers = {"assignments": {"ps1": {}}, "csv": "a,b", "calendar": {"ps1": {}}}
+        answers = {"assignments": {"ps1": {}}, "csv": "a,b", "calendar": {"ps1": {}}, "rows": [{}]}
         return {"table": {}, "summary": {"failed": failed} | answers}
 
     salt = {"classhub_course.call": call, "classhub_swarm.servers": lambda: ["ada"]}
@@ -66,6 +66,7 @@ SAID = [
     (lambda hub: hub.keep_calendar(test=True), "keep-calendar", [], ["--test"]),
     (lambda hub: hub.cull(), "cull", [], []),
     (lambda hub: hub.cull(test=True), "cull", [], ["--test"]),
+    (lambda hub: hub.import_activity("/root/a.sqlite"), "import-activity", ["/root/a.sqlite"], []),
     (lambda hub: hub.seal(), "seal", [], []),
     (lambda hub: hub.seal(test=True), "seal", [], ["--test"]),
     (lambda hub: hub.receipt("ada"), "receipt", ["ada"], []),
@@ -102,6 +103,19 @@ def test_grades_are_the_text_alone(module, said):
     assert module.grades() == "a,b"
     options = [["--format=canvas"], ["--format=csv"]]
     assert said == [("grades", ["ps1"], options[0]), ("grades", [], options[1])]
+
+
+def test_activity_is_rows_or_text(module, said):
+    assert module.activity() == [{}]
+    assert (
+        module.activity("unstarted", "ps1", since="2030-01-01", until="2030-02-01", format="csv")
+        == "a,b"
+    )
+    times = ["--since=2030-01-01", "--until=2030-02-01"]
+    assert said == [
+        ("activity", ["hourly"], ["--format=json"]),
+        ("activity", ["unstarted", "ps1"], ["--format=csv", *times]),
+    ]
 
 
 def test_calendar_is_by_assignment(module):
