@@ -7,6 +7,7 @@ import pytest
 from tests.support import grading  # isort: skip
 from tests.support.submissions import alone, course, fill, killed_at, small_disk  # isort: skip
 
+from classhub.activity.progress import progress
 from classhub.course import __main__, feedback, gradebook, grades
 from classhub.course.homes import acting_as
 from classhub.course.report import Refused
@@ -317,6 +318,17 @@ def test_status_tells_the_whole_way(lesson, monkeypatch):
     assert counts["returned"] == 1
     assert counts["graded"] == 3
     assert counts["opened"] == counts["submitted"] == 1
+
+
+def test_who_has_not_begun_is_told_and_progress_is_counted(lesson):
+    say(lesson, "release", "ps1")
+    (lesson.settings.homes / "dan" / "ps1" / "squares.ipynb").write_text("worked")
+    rows = say(lesson, "activity", "unstarted", "ps1").summary["rows"]
+    assert rows == [{"user": "ada"}, {"user": "ben"}, {"user": "cyn"}]
+    text = say(lesson, "activity", "unstarted", "ps1", "--format=csv").summary["csv"]
+    assert text == "user\nada\nben\ncyn\n"
+    counts = alone(lambda: progress(lesson.settings))["ps1"]
+    assert (counts["people"], counts["has"], counts["opened"]) == (4, 4, 1)
 
 
 def test_status_of_a_home_with_a_link_fails_alone(lesson):
