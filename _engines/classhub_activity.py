@@ -80,13 +80,15 @@ class Watch:
     def __init__(self, directory: str, docker_url: str) -> None:
         self.events = __utils__["classhub_spool.event_of"]
         self.spool = __utils__["classhub_spool.opened"](directory)
-        self.client = docker.APIClient(base_url=docker_url, timeout=60)
+        self.docker_url, self.client = docker_url, None
         self.looked = self.told = 0.0
         self.broken = False  # whether something did not work the last time
 
     def turn(self) -> None:
         """Catch up, listen for a while, and say that something waits."""
         try:
+            if self.client is None:  # it asks the engine for its version, which may not run yet
+                self.client = docker.APIClient(base_url=self.docker_url, timeout=60)
             self.catch_up()
             self.listen()
             self.broken = False
@@ -123,10 +125,9 @@ class Watch:
         if missed:
             gap = __utils__["classhub_spool.gap"](watched, now)
             log.warning("events of %d s may be missing; looking at all containers", gap.code)
-            self.spool.put([gap])
         if missed or time.monotonic() - self.looked > LOOK:
             self.look(now)
-        self.spool.put([], watched=now - MARGIN)
+        self.spool.put([gap] if missed else [], watched=now - MARGIN)
         self.spool.write_note("engine", life)
 
     def look(self, now: int) -> None:
