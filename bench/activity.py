@@ -130,7 +130,7 @@ count, began = int(sys.argv[1]), time.monotonic()
 spool = classhub_spool.opened()
 for number in range(count):
     labels = {"classhub.user": f"s{number % 50:02}"}
-    told = {"Action": "start", "Actor": {"ID": f"{int(sys.argv[2]) + number:015x}".ljust(64, "0"), "Attributes": labels}, "timeNano": time.time_ns()}
+    told = {"Action": "oom", "Actor": {"ID": f"{int(sys.argv[2]) + number:015x}".ljust(64, "0"), "Attributes": labels}, "timeNano": time.time_ns()}
     spool.put([classhub_spool.event_of(told)], watched=told["timeNano"])
 print(count / (time.monotonic() - began))
 """
@@ -161,17 +161,26 @@ def ours(count: int) -> tuple[float, float]:
     began = time.monotonic()
     lab.salt_run("classhub.pull_activity")
     wait_until("all are recorded", lambda: number_of(first, count) == count, 600)
-    return rate, count / (time.monotonic() - began)
+    seconds = time.monotonic() - began
+    on_database("delete from event where server >= ? and server < ?", first, count)
+    on_database("delete from server where id >= ? and id < ?", first, count)
+    return rate, count / seconds
 
 
 def number_of(first: int, count: int) -> int:
     """How many of the containers with these numbers are in the hub's database."""
+    query = "select count(*) from server where id >= ? and id < ?"
+    return json.loads(on_database(query, first, count))[0][0]
+
+
+def on_database(statement: str, first: int, count: int) -> str:
+    """Something done to the rows of these containers, in the hub's database; its rows as JSON."""
     code = (
-        "import sqlite3, sys; base = sqlite3.connect('/srv/stats/db/activity.sqlite')\n"
-        "query = 'select count(*) from server where id >= ? and id < ?'\n"
-        "print(base.execute(query, [int(word) for word in sys.argv[1:]]).fetchone()[0])"
+        "import json, sqlite3, sys\nwith sqlite3.connect('/srv/stats/db/activity.sqlite', timeout=60) as base:\n"
+        "    print(json.dumps(base.execute(sys.argv[1], [int(word) for word in sys.argv[2:]]).fetchall()))"
     )
-    return int(lab.on("hub", "/usr/bin/python3", "-c", code, str(first), str(first + count)))
+    words = [statement, str(first), str(first + count)]
+    return lab.on("hub", "/usr/bin/python3", "-c", code, *words)
 
 
 @contextmanager

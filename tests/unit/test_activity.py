@@ -421,6 +421,13 @@ def test_each_server_that_ran(term, settings):
     assert cleo["estimated"] == "yes"
 
 
+def test_server_that_was_seen_for_no_time_is_not_open_for_ever(kept, settings):
+    recording.record(kept, "node1", [row("start", 500), row("die", 500, how=2)])
+    (one,) = answers.sessions(kept, settings, WINDOW, NOW)
+    assert (one["hours"], one["estimated"]) == (0, "yes")
+    assert one["ended"]
+
+
 def test_forecast_takes_the_days_that_were_like_the_next_ones(kept, settings):
     names = [f"s{number}" for number in range(20)]
     people = tuple(Person(name, 30000 + number) for number, name in enumerate(names))

@@ -48,7 +48,7 @@ STEPS = (
         from (
             select server, action, at as began, lead(at) over life as ended, lead(code) over life as code,
                 max(estimated, coalesce(lead(estimated) over life, 0)) as estimated
-            from event where action in ('start', 'die') window life as (partition by server order by at)
+            from event where action in ('start', 'die') window life as (partition by server order by at, action desc)
         ) as run
         join server on server.id = run.server join node on node.id = server.node
         join person on person.id = server.person
