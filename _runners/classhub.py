@@ -549,7 +549,8 @@ def pull_activity(sample: bool = False) -> dict:
         sample: also note who uses the class just now, as the master's schedule says every five minutes.
 
     Returns:
-        ``table``: minion id -> ``done: ...`` or ``failed: why``; ``summary``.
+        ``table``: minion id -> ``done: ...`` or ``failed: why``, empty where another run pulls; ``summary``: of the
+        sample.
 
     Raises:
         Refusal: the hub does not answer, or cannot write.
@@ -560,6 +561,13 @@ def pull_activity(sample: bool = False) -> dict:
 
         salt-run classhub.pull_activity
     """
+    table = _pull_alone()
+    summary = _on_hub("classhub_activity.sample")["summary"] if sample else {}
+    return {"table": table, "summary": summary}
+
+
+def _pull_alone() -> dict[str, str]:
+    """The table of a pull; empty where another run is at work, which looks once more then."""
     folder = Path(__opts__["cachedir"]) / "classhub"
     folder.mkdir(parents=True, exist_ok=True)
     wanted, table = folder / "activity.wanted", {}
@@ -569,14 +577,12 @@ def pull_activity(sample: bool = False) -> dict:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return {"table": {}, "summary": {"pulls": "another run, which looks once more"}}
+                break
             wanted.unlink(missing_ok=True)
             table |= _pull()
-            fcntl.flock(
-                lock, fcntl.LOCK_UN
-            )  # then whoever asked meanwhile finds it free, or is found
-    summary = _on_hub("classhub_activity.sample")["summary"] if sample else {}
-    return {"table": table, "summary": summary}
+            # before the next look: whoever asks after it finds the lock free
+            fcntl.flock(lock, fcntl.LOCK_UN)
+    return table
 
 
 def _pull() -> dict[str, str]:
