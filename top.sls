@@ -10,7 +10,8 @@ base:
     - common
     - engine
     - storage
-    {%- for role in ["hub", "node", "proxy"] if role in roles %}
+    {#- node at last: it may restart the minion, whose answer must not take long after that #}
+    {%- for role in ["hub", "proxy", "node"] if role in roles %}
     - {{ role }}
     {%- endfor %}
     {%- endif %}

@@ -1,7 +1,11 @@
 # What happens to students' containers is followed by an engine of this node's Salt minion, and recorded on the hub.
-# Needs: engine. A minion that runs without it, or with an older one, is restarted; the run goes on in the meantime.
+# Needs: all else of this node, as a minion that runs without it, or with an older one, is restarted: the run goes on, but
+# what it returns long after that is lost.
 include:
   - engine
+  {%- if "hub" not in pillar["classhub"]["roles"] %}
+  - node.swarm
+  {%- endif %}
 
 Node minion follows the containers:
   file.managed:
@@ -25,3 +29,6 @@ Node minion runs with what it reads:
       - {{ opts["cachedir"] }}/extmods/utils/classhub_spool.py
     - require:
       - file: Node minion follows the containers
+      {%- if "hub" not in pillar["classhub"]["roles"] %}
+      - sls: node.swarm
+      {%- endif %}

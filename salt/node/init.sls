@@ -2,8 +2,8 @@
 {%- set roles = pillar["classhub"]["roles"] %}
 include:
   - node.firewall
-  - node.activity
   {%- if "hub" not in roles %}
   - image.loaded
   - node.swarm
   {%- endif %}
+  - node.activity
