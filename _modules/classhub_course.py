@@ -9,6 +9,7 @@ from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "classhub_course"
 PYTHON = "/opt/jupyterhub/bin/python"
+PACKAGE = "/opt/jupyterhub/classhub-package/classhub"
 
 
 def __virtual__():
@@ -81,7 +82,7 @@ def ready() -> bool:
 
         salt hub classhub_course.ready
     """
-    return os.access(PYTHON, os.X_OK)
+    return os.access(PYTHON, os.X_OK) and os.path.isdir(PACKAGE)
 
 
 def call(
@@ -113,7 +114,9 @@ def call(
         salt hub classhub_course.call status '[ps1]'
     """
     if not ready():
-        raise CommandExecutionError(f"{PYTHON} is not there yet; apply the states of the hub first")
+        raise CommandExecutionError(
+            f"{PACKAGE} is not there yet; apply the states of the hub first"
+        )
     # -I: nothing from the directory or the environment of whoever calls; -B: what the hub runs from is not touched
     command = [PYTHON, "-I", "-B", "-m", "classhub.course", verb, *options]
     command += ["--", *arguments] if arguments else []
