@@ -186,7 +186,11 @@ def check(truth: dict[str, tuple[float, float]]) -> None:
 
 
 def remove() -> None:
-    lab.shell(NODE, "pkill -f burst-; sleep 1; docker ps -aq --filter name=^burst- | xargs -r docker rm -f", check=False, timeout=900)  # fmt: skip
+    lab.on(
+        NODE, "pkill", "-f", "name=burst-", check=False
+    )  # not by a shell, which it would end, too
+    time.sleep(1)
+    lab.shell(NODE, "docker ps -aq --filter name=^burst- | xargs -r docker rm -f", timeout=900)
     lab.wait_for_minions()
 
 
