@@ -100,15 +100,15 @@ class Watch:
             )
             self.broken = True
             time.sleep(PAUSE)
-        if time.monotonic() - self.told > TELL and self.waits():
-            self.tell()
+        if time.monotonic() - self.told > TELL and (waiting := self.waiting()):
+            self.tell(waiting)
 
-    def waits(self) -> bool:
-        """Whether there is something that the hub does not have."""
+    def waiting(self) -> int:
+        """How many events the hub does not have."""
         try:
-            return self.spool.count() > 0
+            return self.spool.count()
         except sqlite3.Error:  # said already
-            return False
+            return 0
 
     # -- what is told again, and what is not
 
@@ -159,14 +159,14 @@ class Watch:
             raise OSError("it ended while it was listened to")
         self.spool.put([], watched=until - MARGIN)
 
-    def tell(self) -> None:
-        """Say that something waits. Through the minion, which does not wait for a master that is away."""
+    def tell(self, waiting: int) -> None:
+        """Say that so much waits. Through the minion, which does not wait for a master that is away."""
         self.told = time.monotonic()
         with (
             contextlib.suppress(OSError),
             salt.utils.event.get_event("minion", opts=__opts__, listen=False) as bus,
         ):
-            bus.fire_master({"rows": self.spool.count()}, TAG)
+            bus.fire_master({"rows": waiting}, TAG)
 
 
 def _is_ours(told: dict) -> bool:

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 import time
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,7 +12,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support import service_hub
 from tests.support.browser import CHROMIUM, FLAGS
-from tests.support.submissions import environment
 
 SCOPE = "access:services!service=dashboard"
 SCOPES = {"gina": [SCOPE], "prof": [SCOPE], "ada": []}
@@ -54,37 +51,18 @@ def state(at: float) -> dict:
     }  # fmt: skip
 
 
-class Dashboard:
+class Dashboard(service_hub.Service):
     """The running service."""
 
     def __init__(self, top, hub: int) -> None:
-        self.port, self.state, self.log = service_hub.free_port(), top / "class.json", top / "log"
-        command = ["-m", "classhub.dashboard", "--port", str(self.port), "--state", str(self.state)]
-        self.process = subprocess.Popen(
-            [sys.executable, "-B", *command],
-            env=environment() | service_hub.environment("dashboard", hub),
-            stderr=self.log.open("w"),
-        )
-        self.base = f"http://127.0.0.1:{self.port}/services/dashboard/"
+        self.state = top / "class.json"
+        super().__init__("dashboard", hub, top / "log", ["--state", str(self.state)])
 
     def get(self, who: str, path: str = "", **kwargs) -> requests.Response:
-        headers = {"Authorization": f"token {who}"} if who else {}
-        with requests.Session() as session:
-            session.trust_env = False
-            return session.get(f"{self.base}{path}", headers=headers, timeout=30, **kwargs)
+        return self.request(who, path, **kwargs)
 
     def write(self, at: float | None = None) -> None:
         self.state.write_text(json.dumps(state(time.time() if at is None else at)))
-
-    def wait(self) -> None:
-        until = time.monotonic() + 60
-        while time.monotonic() < until and self.process.poll() is None:
-            try:
-                self.get("", allow_redirects=False)
-                return
-            except requests.ConnectionError:
-                time.sleep(0.2)
-        raise AssertionError(self.log.read_text())
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +73,7 @@ def running(tmp_path_factory):
             found.wait()
             yield found
         finally:
-            found.process.kill()
-            found.process.wait()
+            found.stop()
 
 
 @pytest.fixture

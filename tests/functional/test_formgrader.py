@@ -8,7 +8,6 @@ import re
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -111,7 +110,7 @@ def python(code: str, *arguments: object) -> object:
     return json.loads(done.stdout)
 
 
-class Formgrader:
+class Formgrader(service_hub.Service):
     """The running service.
 
     Attributes:
@@ -119,7 +118,7 @@ class Formgrader:
     """
 
     def __init__(self, top: Path, hub: int) -> None:
-        self.course, self.port = top / "course", service_hub.free_port()
+        self.course = top / "course"
         self.ids = make_course(self.course)
         people = [
             {"username": name, "uid": 30000 + number, "role": role}
@@ -129,31 +128,7 @@ class Formgrader:
         config.write_text(
             json.dumps({"course_id": "intro", "course_dir": str(self.course), "people": people})
         )
-        env = service_hub.environment("formgrader", hub) | {"HOME": str(top)}
-        self.process = subprocess.Popen(
-            [sys.executable, "-B", "-m", "classhub.formgrader", "--port", str(self.port), "--config", config],
-            env=environment() | env,
-            stderr=(top / "log").open("w"),
-        )  # fmt: skip
-        self.log = top / "log"
-
-    def request(self, who: str, path: str, method: str = "GET", **kwargs) -> requests.Response:
-        headers = {"Authorization": f"token {who}"} if who else {}
-        url = f"http://127.0.0.1:{self.port}/services/formgrader/{path}"
-        kwargs.setdefault("timeout", 30)
-        with requests.Session() as session:
-            session.trust_env = False
-            return session.request(method, url, headers=headers, **kwargs)
-
-    def wait(self) -> None:
-        until = time.monotonic() + 60
-        while time.monotonic() < until and self.process.poll() is None:
-            try:
-                self.request("", "", allow_redirects=False)
-                return
-            except requests.ConnectionError:
-                time.sleep(0.2)
-        raise AssertionError(self.log.read_text())
+        super().__init__("formgrader", hub, top / "log", ["--config", str(config)], HOME=str(top))
 
 
 @pytest.fixture(scope="module")
@@ -164,8 +139,7 @@ def formgrader(tmp_path_factory):
             running.wait()
             yield running
         finally:
-            running.process.kill()
-            running.process.wait()
+            running.stop()
 
 
 PAGES = [

@@ -3,10 +3,18 @@
 import http.server
 import json
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import parse_qs
+
+import requests
+
+from tests.support import submissions
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
@@ -62,6 +70,49 @@ def environment(name: str, hub: int) -> dict[str, str]:
         "JUPYTERHUB_CLIENT_ID": f"service-{name}",
         "JUPYTERHUB_API_URL": f"http://127.0.0.1:{hub}/hub/api",
     }
+
+
+class Service:
+    """A service of the class as its unit runs it: a process, which answers on a port of its own.
+
+    Args:
+        name: as the hub knows it, and its package in `classhub`
+        hub: port of the hub
+        log: where its words go
+        words: more words of its command
+        more: more of its environment
+    """
+
+    def __init__(self, name: str, hub: int, log: Path, words: list[str], **more: str) -> None:
+        self.port, self.log = free_port(), log
+        self.base = f"http://127.0.0.1:{self.port}/services/{name}/"
+        command = [sys.executable, "-B", "-m", f"classhub.{name}", "--port", str(self.port), *words]
+        self.process = subprocess.Popen(
+            command,
+            env=submissions.environment() | environment(name, hub) | more,
+            stderr=log.open("w"),
+        )
+
+    def request(self, who: str, path: str = "", method: str = "GET", **kwargs) -> requests.Response:
+        headers = {"Authorization": f"token {who}"} if who else {}
+        kwargs.setdefault("timeout", 30)
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.request(method, f"{self.base}{path}", headers=headers, **kwargs)
+
+    def wait(self) -> None:
+        until = time.monotonic() + 60
+        while time.monotonic() < until and self.process.poll() is None:
+            try:
+                self.request("", allow_redirects=False)
+                return
+            except requests.ConnectionError:
+                time.sleep(0.2)
+        raise AssertionError(self.log.read_text())
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
 
 def free_port() -> int:

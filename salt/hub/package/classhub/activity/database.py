@@ -40,7 +40,6 @@ STEPS = (
     create table usage (
         person integer not null references person, began integer not null, ended integer not null,
         estimated integer not null, primary key (person, began)) without rowid;
-    create table note (key text primary key, value text not null) without rowid;
     create view session as
         select person.name as user, node.name as node, run.server, run.began, run.ended, run.code, run.estimated,
             exists (select 1 from event where event.server = run.server and action = 'oom'
@@ -134,15 +133,6 @@ class Database:
         put, get = KEYS[table]
         self.connection.execute(put, [name])
         return self.rows(get, name)[0][0]
-
-    # -- what is remembered beside it
-
-    def note(self, key: str) -> str:
-        found = self.rows("select value from note where key = ?", key)
-        return found[0][0] if found else ""
-
-    def write_note(self, key: str, value: str) -> None:
-        self.connection.execute("insert or replace into note values (?, ?)", [key, value])
 
     # -- what is old
 

@@ -70,7 +70,6 @@ def note_usage(database: Database, servers: Iterable[Server]) -> int:
                 )
             else:
                 connection.execute("insert into usage values (?, ?, ?, 0)", [person, at, at])
-        database.write_note("sampled", str(int(time.time())))
     return used
 
 
