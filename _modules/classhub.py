@@ -38,6 +38,64 @@ def hosts() -> dict[str, dict]:
     }
 
 
+def roster(drops: int = 0, test: bool = False) -> dict:
+    """Bring the class in line with the roster: who came gets an account, a home and what is released; who left is locked.
+
+    Nothing is deleted. The server of who left is stopped and the home archived; with the line back in the roster they
+    get it back, and their uid.
+
+    Args:
+        drops: how many people are to leave, if it is more than pillar's ``roster:drops``.
+        test: only say what would be done.
+
+    Returns:
+        ``table``: username -> ``done: what`` or ``failed: why``, for everybody for whom there was something to do;
+        ``summary``: how many of each.
+
+    Raises:
+        CommandExecutionError: the roster has faults, or would make too many leave; nothing was changed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub.roster test=True
+    """
+    answer = __salt__["state.apply"](
+        "check,course.people", test=test, pillar={"classhub_drops": int(drops)}
+    )
+    if not isinstance(answer, dict):
+        raise CommandExecutionError("; ".join(answer))
+    states = sorted(answer.values(), key=lambda state: state["__run_num__"])
+    table = _people_of(states)
+    failed = [name for name, outcome in table.items() if outcome.startswith("failed")]
+    if not failed:
+        for state in states:
+            if state["result"] is False:
+                raise CommandExecutionError(state["comment"])
+    __context__["retcode"] = int(bool(failed))
+    return {"table": table, "summary": {"done": len(table) - len(failed), "failed": len(failed)}}
+
+
+def _people_of(states: list[dict]) -> dict[str, str]:
+    """What states did for whom, of those that tell it by username."""
+    told: dict[str, list[str]] = {}
+    for state in states:
+        if state["name"] in ("roster", "exchange", "newcomers"):
+            for who, what in state["changes"].items():
+                text = ", ".join(what) if isinstance(what, list) else what
+                told.setdefault(who, []).append(text.removeprefix("done: "))
+    for shared in ("exchange", "newcomers"):
+        told.pop(shared, None)
+    failures = {
+        who: [text for text in texts if text.startswith("failed")] for who, texts in told.items()
+    }
+    return {
+        who: "; ".join(failures[who]) or f"done: {'; '.join(texts)}"
+        for who, texts in sorted(told.items())
+    }
+
+
 def assignments() -> dict:
     """The assignments of the course, and how far each has come.
 

@@ -36,7 +36,8 @@ def settings(course_dir: str, exchange: str, store: str) -> dict:
 
         salt hub classhub_course.settings /var/lib/classhub/course /home/.classhub/exchange /var/lib/classhub/sealed
     """
-    planned = __salt__["classhub_roster.plan"]()
+    # how many leave is judged where they do
+    planned = __salt__["classhub_roster.plan"](drops=len(__salt__["classhub_roster.ledger"]()))
     if planned["faults"]:
         raise CommandExecutionError(
             "The course has no settings:\n- " + "\n- ".join(planned["faults"])
@@ -173,3 +174,24 @@ def exchange(test: bool = False) -> dict:
         salt hub classhub_course.exchange test=True
     """
     return call("exchange", options=["--test"] if test else [])
+
+
+def welcome(test: bool = False) -> dict:
+    """Give newcomers what was released before they came.
+
+    Args:
+        test: only say what would be done.
+
+    Returns:
+        ``table``: username -> outcome.
+
+    Raises:
+        CommandExecutionError: the record of newcomers cannot be read.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub_course.welcome test=True
+    """
+    return call("welcome", options=["--test"] if test else [])

@@ -6,8 +6,10 @@ import grp
 import json
 import os
 import pwd
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from salt.exceptions import CommandExecutionError
 
@@ -15,12 +17,30 @@ __virtualname__ = "classhub_roster"
 LEDGER = "/var/lib/classhub/uids.json"
 NAMES = "/home/.nss"
 HOMES = "/home"
+ARCHIVE = "/home/.archive"  # homes of those who left
 # a home is in reach of its student's notebooks, ~/.ssh/authorized_keys included: no way to sign in to the hub itself
 _SHELL = "/usr/sbin/nologin"
 
 
 def __virtual__():
     return __virtualname__
+
+
+class _Host(NamedTuple):
+    """The accounts and groups of this host, read once: a lookup by name reads the whole file."""
+
+    accounts: dict[str, pwd.struct_passwd]
+    groups: dict[str, grp.struct_group]
+
+    def members(self, group: str) -> set[str]:
+        return set(self.groups[group].gr_mem) if group in self.groups else set()
+
+
+def _host() -> _Host:
+    return _Host(
+        {entry.pw_name: entry for entry in pwd.getpwall()},
+        {entry.gr_name: entry for entry in grp.getgrall()},
+    )
 
 
 def ledger() -> dict[str, int]:
@@ -48,11 +68,18 @@ def ledger() -> dict[str, int]:
     return known
 
 
-def plan() -> dict:
+def plan(drops: int = 0) -> dict:
     """What the hub's accounts lack against the roster, and the ledger with a uid for everybody.
 
+    Args:
+        drops: how many people may leave at once; ``roster:drops`` may in any case.
+
     Returns:
-        ``ledger`` (username -> uid), ``people`` (username -> list of what would be done), ``faults`` (list of texts).
+        ``ledger`` (username -> uid), ``people`` (username -> list of what would be done), ``left`` (the same, of those
+        who are on the roster no more), ``faults`` (list of texts).
+
+    Raises:
+        CommandExecutionError: the ledger cannot be read.
 
     CLI Example:
 
@@ -62,13 +89,12 @@ def plan() -> dict:
     """
     settings = __pillar__["classhub"]
     people, roster = settings["people"], settings["roster"]
-    known = ledger()
-    accounts = {entry.pw_name: entry for entry in pwd.getpwall()}
+    known, host = ledger(), _host()
     # an account of this host whose uid the roster gives to its own name becomes one of the class
     wanted = {(person["username"], person["uid"]) for person in people}
     taken = {
         entry.pw_uid
-        for name, entry in accounts.items()
+        for name, entry in host.accounts.items()
         if name not in known and (name, entry.pw_uid) not in wanted
     }
     grown, faults = __utils__["classhub_roster.assign"](
@@ -77,32 +103,53 @@ def plan() -> dict:
     todo = {}
     for person in people:
         name = person["username"]
-        if name in accounts and accounts[name].pw_uid != grown.get(name):
+        account = host.accounts.get(name)
+        if account and account.pw_uid != grown.get(name):
             faults.append(
-                f"{name}: is an account of this host already (uid {accounts[name].pw_uid}); the class would give it "
+                f"{name}: is an account of this host already (uid {account.pw_uid}); the class would give it "
                 f"uid {grown.get(name)}. Take the account away or give the roster its uid"
             )
         elif name in grown:
-            todo[name] = _lacks(person, grown[name], accounts.get(name), roster["groups"])
-    return {"ledger": grown, "people": {k: v for k, v in todo.items() if v}, "faults": faults}
+            todo[name] = _lacks(person, grown[name], host, roster["groups"])
+    present = {person["username"] for person in people}
+    groups = roster["groups"].values()
+    left = {name: _remains(name, host, groups) for name in sorted(known.keys() - present)}
+    left = {name: remains for name, remains in left.items() if remains}
+    if len(left) > max(drops, roster["drops"]):
+        faults.append(
+            f"{len(left)} people of the class are not on the roster any more: {_some(left)}. If they are to leave: "
+            f"salt hub classhub.roster drops={len(left)}"
+        )
+    # a roster with a fault has fewer people than it should
+    faults = list(settings["faults"]) or faults
+    return {
+        "ledger": grown,
+        "people": {name: lacks for name, lacks in todo.items() if lacks},
+        "left": left,
+        "faults": faults,
+    }
 
 
-def _lacks(
-    person: dict, uid: int, account: pwd.struct_passwd | None, groups: dict[str, str]
-) -> list[str]:
+def _some(names: dict) -> str:
+    first = list(names)[:5]
+    return ", ".join(first) + (", ..." if len(names) > len(first) else "")
+
+
+def _lacks(person: dict, uid: int, host: _Host, groups: dict[str, str]) -> list[str]:
     name, lacks = person["username"], []
+    account = host.accounts.get(name)
     if account is None:
         lacks.append("account")
     else:
         lacks += ["name"] * (account.pw_gecos != _gecos(person))
         lacks += ["shell"] * (account.pw_shell != _SHELL)
-    if name not in _members(groups[person["role"]]):
+    if name not in host.members(groups[person["role"]]):
         lacks.append(f"group {groups[person['role']]}")
-    if any(name in _members(group) for role, group in groups.items() if role != person["role"]):
+    if _other_groups(person, host, groups):
         lacks.append("other groups left")
     home = Path(HOMES, name)
     if not home.is_dir() or home.is_symlink():
-        lacks.append("home")
+        lacks.append("home back from the archive" if Path(ARCHIVE, name).is_dir() else "home")
     else:
         status = home.stat()
         if (status.st_uid, status.st_gid, status.st_mode & 0o7777) != (uid, uid, 0o700):
@@ -112,15 +159,23 @@ def _lacks(
     return lacks
 
 
+def _remains(name: str, host: _Host, groups: list[str]) -> list[str]:
+    """What is still to be done for somebody who left."""
+    remains = ["locked"] if any(name in host.members(group) for group in groups) else []
+    return remains + ["home archived"] * os.path.lexists(Path(HOMES, name))
+
+
+def _other_groups(person: dict, host: _Host, groups: dict[str, str]) -> list[str]:
+    """Groups of other roles that somebody is in."""
+    return [
+        group
+        for role, group in groups.items()
+        if role != person["role"] and person["username"] in host.members(group)
+    ]
+
+
 def _gecos(person: dict) -> str:
     return person["name"].replace(",", " ")
-
-
-def _members(group: str) -> list[str]:
-    try:
-        return grp.getgrnam(group).gr_mem
-    except KeyError:
-        return []
 
 
 def _read(path: Path) -> str | None:
@@ -139,14 +194,17 @@ def _name_files(person: dict, uid: int) -> dict[Path, str]:
     }
 
 
-def apply() -> dict:
-    """Bring the hub's accounts in line with the roster. Adds and mends; never deletes an account or a home.
+def apply(drops: int = 0) -> dict:
+    """Bring the hub's accounts in line with the roster. Nothing is deleted: who left is locked, the home archived.
+
+    Args:
+        drops: how many people may leave at once; ``roster:drops`` may in any case.
 
     Returns:
-        username -> ``done: what`` or ``failed: why``, for everybody who lacked something.
+        username -> ``done: what`` or ``failed: why``, for everybody for whom there was something to do.
 
     Raises:
-        CommandExecutionError: the roster contradicts the ledger or the host; nothing was done.
+        CommandExecutionError: the roster contradicts the ledger or the host, or too many would leave; nothing was done.
 
     CLI Example:
 
@@ -155,28 +213,40 @@ def apply() -> dict:
         salt hub classhub_roster.apply
     """
     with _lock():
-        planned = plan()
+        planned = plan(drops)
         if planned["faults"]:
             raise CommandExecutionError(
                 "The roster was not applied:\n- " + "\n- ".join(planned["faults"])
             )
         settings = __pillar__["classhub"]
+        groups, uids = settings["roster"]["groups"], planned["ledger"]
         # first the ledger: a uid is taken from the moment that an account might have it
-        _write(Path(LEDGER), json.dumps(planned["ledger"], indent=1, sort_keys=True) + "\n", 0o600)
-        for group in settings["roster"]["groups"].values():
-            if not _group_exists(group):
-                added = __salt__["group.add"](group, system=True)
-                _must(added, f"group {group} could not be added")
-        _folder(Path(NAMES), 0o711)
-        people = {person["username"]: person for person in settings["people"]}
-        table = {}
-        for name, lacks in planned["people"].items():
-            try:
-                _settle(people[name], planned["ledger"][name], settings["roster"]["groups"])
-                table[name] = f"done: {', '.join(lacks)}"
-            except (CommandExecutionError, OSError) as error:
-                table[name] = f"failed: {error}"
+        if uids != ledger():
+            text = json.dumps(uids, indent=1, sort_keys=True) + "\n"
+            _write(Path(LEDGER), text, 0o600, lasting=True)
+        for folder, mode in ((NAMES, 0o711), (ARCHIVE, 0o700)):
+            _folder(Path(folder), mode)
+        people = [p for p in settings["people"] if p["username"] in planned["people"]]
+        _add(people, uids, groups)
+        host = _host()
+        table = {
+            person["username"]: _outcome(
+                planned["people"][person["username"]],
+                lambda person=person: _settle(person, uids[person["username"]], host, groups),
+            )
+            for person in people
+        }
+        for name, remains in planned["left"].items():
+            table[name] = _outcome(remains, lambda name=name: _leave(name, host, groups.values()))
         return table
+
+
+def _outcome(what: list[str], act) -> str:
+    try:
+        act()
+    except (CommandExecutionError, OSError) as error:
+        return f"failed: {error}"
+    return f"done: {', '.join(what)}"
 
 
 @contextlib.contextmanager
@@ -188,45 +258,78 @@ def _lock() -> Iterator[None]:
         yield
 
 
-def _settle(person: dict, uid: int, groups: dict[str, str]) -> None:
-    name = person["username"]
-    if not _group_exists(name):
-        _must(__salt__["group.add"](name, gid=uid), f"group {name} could not be added")
-    if __salt__["user.info"](name) == {}:
-        home = f"{HOMES}/{name}"
-        added = __salt__["user.add"](  # noqa: S604 - its shell is the login shell
-            name,
-            uid=uid,
-            gid=uid,
-            home=home,
-            createhome=False,
-            shell=_SHELL,
-            fullname=_gecos(person),
-        )
-        _must(added, f"user {name} could not be added")
-    elif __salt__["user.info"](name)["fullname"] != _gecos(person):
+def _add(people: list[dict], uids: dict[str, int], groups: dict[str, str]) -> None:
+    """Accounts and memberships that are missing, all of them by one run of systemd-sysusers: a process for each would
+    take minutes for a large class. See sysusers.d(5)."""
+    host = _host()
+    lines = [f"g {group} - -" for group in groups.values() if group not in host.groups]
+    for person in people:
+        name, group = person["username"], groups[person["role"]]
+        uid = uids[name]
+        if name not in host.groups:
+            lines.append(f"g {name} {uid} -")
+        if name not in host.accounts:
+            lines.append(f"u {name} {uid}:{uid} {_quoted(_gecos(person))} {HOMES}/{name} {_SHELL}")
+        if name not in host.members(group):
+            lines.append(f"m {name} {group}")
+    if not lines:
+        return
+    # what it could not do is found by looking, person by person
+    __salt__["cmd.run_all"](
+        ["systemd-sysusers", "-"],
+        stdin="\n".join(lines) + "\n",
+        python_shell=False,
+        ignore_retcode=True,
+    )
+
+
+def _quoted(text: str) -> str:
+    """A field of sysusers.d(5): quoted, and no specifiers in it."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") + '"'
+
+
+def _settle(person: dict, uid: int, host: _Host, groups: dict[str, str]) -> None:
+    name, group = person["username"], groups[person["role"]]
+    account = host.accounts.get(name)
+    _must(account and name in host.groups, f"user {name} could not be added")
+    _must(account.pw_uid == uid, f"user {name} did not get the uid {uid}")
+    _must(name in host.members(group), f"{name} could not be added to the group {group}")
+    if account.pw_gecos != _gecos(person):
         renamed = __salt__["user.chfullname"](name, _gecos(person))
         _must(renamed, f"the name of {name} could not be changed")
-    if __salt__["user.info"](name)["shell"] != _SHELL:
+    if account.pw_shell != _SHELL:
         _must(__salt__["user.chshell"](name, _SHELL), f"the shell of {name} could not be changed")
-    _groups(person, groups)
+    _out_of(name, _other_groups(person, host, groups))
     _home(Path(HOMES, name), uid)
     for path, text in _name_files(person, uid).items():
         _folder(path.parent, 0o755)
         _write(path, text, 0o644)
 
 
-def _groups(person: dict, groups: dict[str, str]) -> None:
-    """Be in the group of one's role, and in that of no other."""
-    name = person["username"]
-    for role, group in groups.items():
-        member = name in _members(group)
-        if role == person["role"] and not member:
-            added = __salt__["group.adduser"](group, name)
-            _must(added, f"{name} could not be added to the group {group}")
-        elif role != person["role"] and member:
-            removed = __salt__["group.deluser"](group, name)
-            _must(removed, f"{name} could not be taken out of the group {group}")
+def _leave(name: str, host: _Host, groups: list[str]) -> None:
+    """No sign-in and no server from now on; the home is kept where nobody reaches it.
+
+    The order matters: who is in no group can start no server, and a server that still ends writes to the home even
+    while that is moved.
+    """
+    _out_of(name, [group for group in groups if name in host.members(group)])
+    __salt__["classhub_swarm.stop"](name)
+    home = Path(HOMES, name)
+    if home.is_symlink() or (home.exists() and not home.is_dir()):
+        raise CommandExecutionError(f"{home} is no directory; it was left alone")
+    if home.exists():
+        place = Path(ARCHIVE, name)
+        if place.exists():
+            place = place.with_name(time.strftime(f"{name}.%Y%m%dT%H%M%SZ", time.gmtime()))
+        home.rename(place)
+        with _opened(place) as handle:
+            os.fchmod(handle, 0o500)
+
+
+def _out_of(name: str, groups: list[str]) -> None:
+    for group in groups:
+        removed = __salt__["group.deluser"](group, name)
+        _must(removed, f"{name} could not be taken out of the group {group}")
 
 
 def _must(done: object, sentence: str) -> None:
@@ -234,23 +337,29 @@ def _must(done: object, sentence: str) -> None:
         raise CommandExecutionError(f"{sentence}; the minion's log says why")
 
 
-def _group_exists(name: str) -> bool:
-    return bool(__salt__["group.info"](name))
-
-
 def _home(path: Path, uid: int) -> None:
-    """A home of mode 0700, made beside and moved into place, so that nobody sees one with other rights."""
+    """A home of mode 0700: that of the archive, or one made beside and moved into place, so that nobody sees one with
+    other rights."""
     if path.is_symlink():
         raise CommandExecutionError(f"{path} is a symbolic link; it was left alone")
-    if not path.exists():
+    kept = Path(ARCHIVE, path.name)
+    if not path.exists() and kept.is_dir():
+        kept.rename(path)
+    elif not path.exists():
         fresh = path.with_name(f".new-{path.name}")
         fresh.mkdir(mode=0o700, exist_ok=True)
         os.chown(fresh, uid, uid)
         fresh.rename(path)
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
+    with _opened(path) as handle:
         os.fchown(handle, uid, uid)
         os.fchmod(handle, 0o700)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield handle
     finally:
         os.close(handle)
 
@@ -260,11 +369,16 @@ def _folder(path: Path, mode: int) -> None:
     path.chmod(mode)
 
 
-def _write(path: Path, text: str, mode: int) -> None:
+def _write(path: Path, text: str, mode: int, lasting: bool = False) -> None:
+    """Replace a file at once; one that is not `lasting` can be made again, and does not wait for the disk."""
     fresh = path.with_name(f".{path.name}.new")
     with open(fresh, "w", encoding="utf-8") as handle:
         os.fchmod(handle.fileno(), mode)
         handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
+        if lasting:
+            handle.flush()
+            os.fsync(handle.fileno())
     fresh.replace(path)
+    if lasting:
+        with _opened(path.parent) as folder:
+            os.fsync(folder)

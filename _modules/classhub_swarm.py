@@ -165,6 +165,28 @@ def servers() -> list[str]:
     return sorted(json.loads(line) for line in lines)
 
 
+def stop(user: str) -> None:
+    """Stop a student's server, on whatever node and whether or not the hub answers; it finds out by itself.
+
+    Args:
+        user: the student. Who has no server is fine.
+
+    Raises:
+        CommandExecutionError: the engine does not answer, or keeps it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub_swarm.stop ada
+    """
+    if status()["state"] == "inactive":
+        return
+    found = _docker("service", "ls", "--quiet", "--filter", f"label=classhub.user={user}").split()
+    if found:
+        _docker("service", "rm", *found)
+
+
 def nodes() -> list[dict]:
     """The members of the swarm, as the manager sees them.
 

@@ -22,7 +22,9 @@ def ext_pillar(minion_id: str, pillar: dict) -> dict:
     """Settings of one minion under the key ``classhub``: see ``salt/defaults.yaml`` and the pillar reference."""
     defaults = yaml.safe_load((_TREE / "defaults.yaml").read_text(encoding="utf-8"))
     settings, faults = __utils__["classhub_settings.compose"](defaults, pillar.get("classhub"))
-    people, roster_faults = _people(settings["roster"])
+    # who may be whom at GitHub is never guessed from an address
+    by_email = settings["hub"]["authenticator"] != "github"
+    people, roster_faults = _people(settings["roster"], by_email)
     faults += _keep_calendar(settings, people)
     mine = __utils__["classhub_settings.for_minion"](settings, minion_id)
     faults += roster_faults + __utils__["classhub_settings.role_faults"](
@@ -56,20 +58,39 @@ def _keep_calendar(settings: dict, people: list[dict]) -> list[str]:
     )
 
 
-def _people(roster: dict) -> tuple[list[dict], list[str]]:
+def _people(roster: dict, by_email: bool) -> tuple[list[dict], list[str]]:
+    """The people of the roster's files, and all faults in them."""
+    people, faults, files = [], [], {}
+    for key in ("file", "staff_file"):
+        if not roster[key]:
+            continue
+        found, wrong = _read(key, roster[key], tuple(roster["groups"]), by_email)
+        faults += wrong
+        for person in found:
+            name = person["username"]
+            if name in files:
+                faults.append(
+                    f"classhub:roster:{key}: {roster[key]}: {name} is in {files[name]} already"
+                )
+            else:
+                people.append(person)
+        files |= {person["username"]: roster[key] for person in found}
+    return people, faults
+
+
+def _read(
+    key: str, file: str, roles: tuple[str, ...], by_email: bool
+) -> tuple[list[dict], list[str]]:
+    where = f"classhub:roster:{key}"
     roots = [Path(root) for root in __opts__["pillar_roots"].get("base", [])]
-    path = next(
-        (root / roster["file"] for root in roots if (root / roster["file"]).is_file()), None
-    )
+    path = next((root / file for root in roots if (root / file).is_file()), None)
     if not path:
         places = " or ".join(map(str, roots))
-        fault = f"classhub:roster:file: there is no {roster['file']} in {places}; a roster is a CSV file"
+        fault = f"{where}: there is no {file} in {places}; a roster is a CSV file"
         return [], [f"{fault} with the columns username,name,email,role,section"]
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        return [], [f"classhub:roster:file: {path} is not UTF-8 text"]
-    people, faults = __utils__["classhub_roster.parse"](text, tuple(roster["groups"]))
-    return people, [
-        f"classhub:roster:file: {path.name}: {fault.removeprefix('roster ')}" for fault in faults
-    ]
+        return [], [f"{where}: {path} is not UTF-8 text"]
+    people, faults = __utils__["classhub_roster.parse"](text, roles, by_email)
+    return people, [f"{where}: {path.name}: {fault.removeprefix('roster ')}" for fault in faults]

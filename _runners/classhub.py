@@ -109,6 +109,32 @@ def resume(node: str, test: bool = False) -> str:
     return _on_hub("classhub_swarm.availability", node, "active", test=test)
 
 
+def roster(drops: int = 0, test: bool = False) -> dict:
+    """Bring the class in line with the roster: who came gets an account, a home and what is released; who left is locked.
+
+    Nothing is deleted. The server of who left is stopped and the home archived; with the line back in the roster they
+    get it back, and their uid.
+
+    Args:
+        drops: how many people are to leave, if it is more than pillar's ``roster:drops``.
+        test: only say what would be done.
+
+    Returns:
+        ``table``: username -> ``done: what`` or ``failed: why``, for everybody for whom there was something to do;
+        ``summary``: how many of each.
+
+    Raises:
+        Refusal: the roster has faults, or would make too many leave; nothing was changed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.roster test=True
+    """
+    return _course("roster", drops=drops, test=test)
+
+
 def assignments() -> dict:
     """The assignments of the course, and how far each has come.
 

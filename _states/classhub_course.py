@@ -1,4 +1,4 @@
-"""The course's settings and nbgrader's exchange are those of the class."""
+"""The course's settings and nbgrader's exchange are those of the class, and everybody has what is released."""
 
 from salt.exceptions import CommandExecutionError
 
@@ -39,16 +39,30 @@ def exchanged(name: str) -> dict:
     Args:
         name: a label for the output.
     """
-    ret = {"name": name, "changes": {}, "result": True, "comment": "The exchange is laid out"}
+    return _settled(name, "exchange", "The exchange {} laid out")
+
+
+def welcomed(name: str) -> dict:
+    """Who came to the class since the last time has been given what was released before.
+
+    Args:
+        name: a label for the output.
+    """
+    return _settled(name, "welcome", "What is released {} given to newcomers")
+
+
+def _settled(name: str, verb: str, comment: str) -> dict:
+    """A state by a verb of the course that is said first to find out, and again to do it."""
     test = __opts__["test"]
+    ret = {"name": name, "changes": {}, "result": True, "comment": comment.format("is")}
+    would = {"result": None, "comment": comment.format("would be")}
     if test and not __salt__["classhub_course.ready"]():
-        comment = "The exchange would be laid out"
-        return ret | {"result": None, "changes": {name: "laid out"}, "comment": comment}
+        return ret | would | {"changes": {name: "settled"}}
     try:
-        report = __salt__["classhub_course.exchange"](test=test)
+        report = __salt__[f"classhub_course.{verb}"](test=test)
     except CommandExecutionError as error:
         return ret | {"result": False, "comment": str(error)}
-    table, shared = report["table"], report["summary"]["course"]
+    table, shared = report["table"], report["summary"].get("course")
     ret["changes"] = {who: told for who, told in table.items() if told.startswith("done")}
     if shared:
         ret["changes"][name] = ", ".join(shared)
@@ -57,6 +71,5 @@ def exchanged(name: str) -> dict:
         told = "; ".join(f"{who} {what}" for who, what in failed.items())
         return ret | {"result": False, "comment": told}
     if ret["changes"]:
-        words = "would be" if test else "was"
-        return ret | {"result": None if test else True, "comment": f"The exchange {words} laid out"}
+        return ret | (would if test else {"comment": comment.format("was")})
     return ret

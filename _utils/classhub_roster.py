@@ -9,6 +9,28 @@ import re
 
 COLUMNS = ("username", "name", "email", "role", "section", "uid")
 REQUIRED = ("username", "role")
+# what exports call our columns. Canvas: Grades, Export; Moodle: Participants, Download table data
+_ALIASES = {
+    "sis login id": "username",
+    "student": "name",
+    "full name": "name",
+    "email address": "email",
+    "roles": "role",
+    "groups": "section",
+    "first name": "given",
+    "last name": "family",
+    "surname": "family",
+}
+_OF_AN_EXPORT = {"sis login id", "student", "first name", "email address"}
+# what Moodle calls roles, the mightier first: who has more than one has the first of them
+_ROLES = {
+    "manager": "instructor",
+    "teacher": "instructor",
+    "non-editing teacher": "grader",
+    "student": "student",
+}
+# lines of Canvas's that are nobody
+_NOBODY = re.compile(r"\s*points possible|student, test", re.IGNORECASE)
 # what useradd takes and a GitHub login can be; Linux allows 32 characters
 _USERNAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -16,35 +38,41 @@ MIN_UID = 2000
 MAX_UID = 60000
 
 
-def parse(text: str, roles: tuple[str, ...]) -> tuple[list[dict], list[str]]:
+def parse(
+    text: str, roles: tuple[str, ...], by_email: bool = False
+) -> tuple[list[dict], list[str]]:
     """The people of a roster, and every fault in it with its line.
 
     Args:
-        text: CSV with a header line; the columns are in `COLUMNS`, of which `REQUIRED` must be there.
+        text: CSV with a header line, separated by commas, semicolons or tabs. Either classhub's own, whose columns are
+            in `COLUMNS`, of which `REQUIRED` must be there; or an export of Canvas's or Moodle's, all of whose other
+            columns are passed over. Who has no role in an export is a student.
         roles: the roles that a person may have.
+        by_email: in an export without usernames they are made of addresses: ``ada.lind@...`` is ``ada-lind``.
 
     Returns:
         ``(people, faults)``: one mapping a person, in the order of the file, with ``uid`` an int or None.
     """
-    rows = csv.reader(io.StringIO(text.lstrip("\ufeff")), skipinitialspace=True)
-    header = [cell.strip().lower() for cell in next(rows, [])]
-    faults = [f"roster line 1: no column {column}" for column in REQUIRED if column not in header]
-    faults += [
-        f"roster line 1: unknown column {cell!r}" for cell in header if cell and cell not in COLUMNS
-    ]
+    header, rows, faults = _table(text.lstrip("\ufeff"))
+    columns = [_ALIASES.get(cell, cell) for cell in header]
+    export = bool(_OF_AN_EXPORT & set(header))
+    by_email = by_email and export and "username" not in columns and "email" in columns
+    if by_email:
+        columns.append("username")
+    faults = faults or _header_faults(header, columns, export)
     if faults:
         return [], faults
     people: list[dict] = []
     seen: dict[tuple[str, object], int] = {}
-    for row in rows:
-        if not any(cell.strip() for cell in row):
-            continue
-        line = rows.line_num
+    for line, row in rows:
         if len(row) > len(header):
             faults.append(f"roster line {line}: {len(row)} fields, the header has {len(header)}")
             continue
-        person = dict.fromkeys(COLUMNS, "")
-        person.update(zip(header, (cell.strip() for cell in row), strict=False))
+        given = dict(zip(columns, (cell.strip() for cell in row), strict=False))
+        if export and _NOBODY.match(given.get("name", "")) and not given.get("username"):
+            continue
+        person = dict.fromkeys(COLUMNS, "") | (_exported(given, by_email) if export else given)
+        person = {column: person[column] for column in COLUMNS}
         wrong = _person_faults(person, roles) or _repeated(person, seen, line)
         faults += [f"roster line {line}: {fault}" for fault in wrong]
         person["uid"] = int(person["uid"]) if _number(person["uid"]) else None
@@ -53,6 +81,57 @@ def parse(text: str, roles: tuple[str, ...]) -> tuple[list[dict], list[str]]:
     if not people and not faults:
         faults = ["roster: nobody is in it"]
     return people, faults
+
+
+def _table(text: str) -> tuple[list[str], list[tuple[int, list[str]]], list[str]]:
+    """The header, the other rows with the lines on which they begin, and what is wrong with the file as such."""
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
+    line, rows = 1, []
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                rows.append((line, row))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        return [], [], [f"roster line {line}: {error}; is a quote missing, or is this no CSV?"]
+    header = [cell.strip().lower() for cell in rows[0][1]] if rows else []
+    return header, rows[1:], []
+
+
+def _header_faults(header: list[str], columns: list[str], export: bool) -> list[str]:
+    required = ("username",) if export else REQUIRED
+    faults = [f"roster line 1: no column {column}" for column in required if column not in columns]
+    known = [column for column in columns if column in (*COLUMNS, "given", "family")]
+    faults += [
+        f"roster line 1: two columns are the {column}"
+        for column in dict.fromkeys(known)
+        if known.count(column) > 1
+    ]
+    if not export:
+        faults += [
+            f"roster line 1: unknown column {cell!r}"
+            for cell in header
+            if cell and cell not in COLUMNS
+        ]
+    return faults
+
+
+def _exported(given: dict, by_email: bool) -> dict:
+    """A person of an export, with the name in its usual order and a role of ours."""
+    person = dict(given)
+    family, comma, first = given.get("name", "").partition(", ")
+    person["name"] = f"{first} {family}" if comma else family
+    if "given" in given or "family" in given:
+        person["name"] = f"{given.get('given', '')} {given.get('family', '')}".strip()
+    if by_email:
+        local = given.get("email", "").lower().partition("@")[0]
+        person["username"] = re.sub(r"[^a-z0-9]+", "-", local).strip("-")
+    named = {part.strip().lower() for part in given.get("role", "").split(",")}
+    ours = [role for theirs, role in _ROLES.items() if theirs in named]
+    person["role"] = ours[0] if ours else given.get("role") or "student"
+    return person
 
 
 def _person_faults(person: dict, roles: tuple[str, ...]) -> list[str]:

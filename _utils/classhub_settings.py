@@ -292,6 +292,8 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "site:ca_bundle": _optional(_pem("CERTIFICATE")),
     "site:packages": _each(_matches(_PACKAGE, "a Debian package")),
     "roster:file": _plain_file,
+    "roster:staff_file": _optional(_plain_file),
+    "roster:drops": _number(0, 1_000_000),
     "roster:groups": _groups,
     "roster:first_uid": _number(2000, 60000),
     "engine:log_max_size": lambda v: size(str(v).upper()),

@@ -6,6 +6,7 @@ include:
 Hub users are those of the roster:
   classhub_roster.applied:
     - name: roster
+    - drops: {{ pillar.get("classhub_drops", 0) | int }}
     - require:
       - classhub_filesystem: Storage marker is on the filesystem
 

@@ -1,6 +1,7 @@
 """The instructor's verbs: what each says to the course's command line."""
 
 import pytest
+from salt.exceptions import CommandExecutionError
 
 from tests.support.loading import load
 
@@ -120,3 +121,65 @@ def test_activity_is_rows_or_text(module, said):
 
 def test_calendar_is_by_assignment(module):
     assert module.calendar() == {"ps1": {}}
+
+
+# -- the roster ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def applied(module):
+    """What state.apply answers, and what it was asked."""
+    world = {"asked": [], "answer": {}}
+
+    def apply(mods, **options):
+        world["asked"].append((mods, options))
+        return world["answer"]
+
+    module.__salt__["state.apply"] = apply
+    return world
+
+
+def state(number, name, changes=(), result=True, comment=""):
+    ran = {"__run_num__": number, "name": name, "changes": dict(changes)}
+    return ran | {"result": result, "comment": comment}
+
+
+def test_roster_tells_by_person_what_the_states_did(module, applied):
+    applied["answer"] = {
+        "c": state(3, "newcomers", {"ada": "done: ps1 given"}),
+        "a": state(1, "roster", {"ada": ["account", "home"], "bob": "done: locked"}),
+        "b": state(2, "exchange", {"ada": "done: inbound made", "exchange": "outbound made"}),
+        "d": state(0, "/etc/classhub/course.json", {"diff": "..."}),
+    }
+    assert module.roster(drops=3, test=True) == {
+        "table": {
+            "ada": "done: account, home; inbound made; ps1 given",
+            "bob": "done: locked",
+        },
+        "summary": {"done": 2, "failed": 0},
+    }
+    assert applied["asked"] == [
+        ("check,course.people", {"test": True, "pillar": {"classhub_drops": 3}})
+    ]
+    assert module.__context__ == {"retcode": 0}
+
+
+def test_person_for_whom_something_failed(module, applied):
+    table = {"ada": "failed: no space", "bob": "done: account"}
+    applied["answer"] = {"a": state(1, "roster", table, False, "failed for ada")}
+    report = module.roster()
+    assert report["table"] == {"ada": "failed: no space", "bob": "done: account"}
+    assert module.__context__ == {"retcode": 1}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ["The function state.apply is running as PID 7"],
+        {"a": state(0, "classhub settings", (), False, "The function state.apply is running")},
+    ],
+)
+def test_roster_that_is_not_applied_is_an_error(module, applied, answer):
+    applied["answer"] = answer
+    with pytest.raises(CommandExecutionError, match="is running"):
+        module.roster()

@@ -48,7 +48,14 @@ def module(world, monkeypatch):
         world["asked"].append((command, options))
         return world["answer"]
 
-    salt = {"cmd.run_all": run_all, "classhub_roster.plan": lambda: world["plan"]}
+    def plan(drops):
+        assert drops == len(world["plan"]["ledger"]), "who left is no matter of the course's"
+        return world["plan"]
+
+    def ledger():
+        return world["plan"]["ledger"]
+
+    salt = {"cmd.run_all": run_all, "classhub_roster.plan": plan, "classhub_roster.ledger": ledger}
     classhub = {"course": COURSE, "grading": GRADING, "people": PEOPLE, "cull": CULL}
     classhub |= {"activity": {"keep": 400}, "server": {"memory_guarantee": "512M"}}
     pillar = {"classhub": classhub | {"address": "192.0.2.11", "hub": {"api_port": 8081}}}

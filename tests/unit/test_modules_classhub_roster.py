@@ -3,6 +3,7 @@
 import grp
 import os
 import pwd
+import shlex
 from pathlib import Path
 
 import pytest
@@ -16,37 +17,46 @@ GROUPS = {"student": "students", "grader": "graders", "instructor": "instructors
 
 
 class Host:
-    """A stand-in for passwd, group and the modules that write them."""
+    """A stand-in for passwd and group, and for what writes them: Salt's modules, systemd-sysusers, and the swarm's stop.
+
+    The real ones are at work in tests/functional/test_roster.py.
+    """
 
     def __init__(self):
         self.users, self.groups, self.calls, self.refuses = {}, {}, [], set()
+        self.before = lambda: None  # called when accounts are about to be added
 
     # -- what pwd and grp would read
     def getpwall(self):
         return list(self.users.values())
 
-    def getgrnam(self, name):
-        gid, members = self.groups[name]
-        return grp.struct_group((name, "x", gid, list(members)))
+    def getgrall(self):
+        return [
+            grp.struct_group((name, "x", gid, list(members)))
+            for name, (gid, members) in self.groups.items()
+        ]
+
+    # -- systemd-sysusers
+    def run_all(self, command, stdin, python_shell, ignore_retcode):
+        assert (command, python_shell, ignore_retcode) == (["systemd-sysusers", "-"], False, True)
+        self.before()
+        for kind, name, *rest in map(shlex.split, stdin.splitlines()):
+            verb = {"g": "group.add", "u": "user.add", "m": "group.adduser"}[kind]
+            if not self._does(verb, name):
+                continue
+            if kind == "g":
+                gid = 900 + len(self.groups) if rest[0] == "-" else int(rest[0])
+                self.groups[name] = (gid, [])
+            elif kind == "u":
+                uid, gid = map(int, rest[0].split(":"))
+                self.has(name, uid, rest[1].replace("%%", "%"), gid, *rest[2:])
+            elif name in self.users:
+                self.groups[rest[0]][1].append(name)
 
     # -- user and group of Salt
     def _does(self, what, name):
         self.calls.append((what, name))
         return (what, name) not in self.refuses
-
-    def user_info(self, name):
-        if name not in self.users:
-            return {}
-        user = self.users[name]
-        return {"fullname": user.pw_gecos, "shell": user.pw_shell}
-
-    def user_add(self, name, uid, gid, home, createhome, shell, fullname):
-        assert createhome is False, "the home is made by the module, of mode 0700 from the start"
-        assert any(gid == group_id for group_id, _ in self.groups.values())
-        done = self._does("user.add", name)
-        if done:
-            self.has(name, uid, fullname, gid, home, shell)
-        return done
 
     def has(self, name, uid, gecos="", gid=None, home="/", shell="/bin/sh"):
         entry = (name, "x", uid, uid if gid is None else gid, gecos, home, shell)
@@ -71,37 +81,23 @@ class Host:
         order = ("name", "passwd", "uid", "gid", "gecos", "dir", "shell")
         return pwd.struct_passwd([whole[f"pw_{field}"] for field in order])
 
-    def group_info(self, name):
-        return {"name": name} if name in self.groups else {}
-
-    def group_add(self, name, gid=None, system=False):
-        done = self._does("group.add", name)
-        if done:
-            self.groups[name] = (gid or 900 + len(self.groups), [])
-        return done
-
-    def adduser(self, group, name):
-        done = self._does("group.adduser", name)
-        if done:
-            self.groups[group][1].append(name)
-        return done
-
     def deluser(self, group, name):
         done = self._does("group.deluser", name)
         if done:
             self.groups[group][1].remove(name)
         return done
 
+    def stop(self, name):
+        if not self._does("stop", name):
+            raise CommandExecutionError("the engine does not answer")
+
     def functions(self):
         return {
-            "user.info": self.user_info,
-            "user.add": self.user_add,
+            "cmd.run_all": self.run_all,
             "user.chfullname": self.chfullname,
             "user.chshell": self.chshell,
-            "group.info": self.group_info,
-            "group.add": self.group_add,
-            "group.adduser": self.adduser,
             "group.deluser": self.deluser,
+            "classhub_swarm.stop": self.stop,
         }
 
 
@@ -125,11 +121,12 @@ def module(host, people, monkeypatch, tmp_path):
     monkeypatch.setattr(module, "LEDGER", str(tmp_path / "state/uids.json"))
     monkeypatch.setattr(module, "NAMES", str(tmp_path / "home/.nss"))
     monkeypatch.setattr(module, "HOMES", str(tmp_path / "home"))
+    monkeypatch.setattr(module, "ARCHIVE", str(tmp_path / "home/.archive"))
     (tmp_path / "home").mkdir()
     monkeypatch.setattr(module.pwd, "getpwall", host.getpwall)
-    monkeypatch.setattr(module.grp, "getgrnam", host.getgrnam)
-    roster = {"first_uid": 20000, "groups": GROUPS}
-    pillar = {"classhub": {"people": people, "roster": roster}}
+    monkeypatch.setattr(module.grp, "getgrall", host.getgrall)
+    roster = {"first_uid": 20000, "groups": GROUPS, "drops": 2}
+    pillar = {"classhub": {"people": people, "roster": roster, "faults": []}}
     utils = {"classhub_roster.assign": load("utils", "classhub_roster").assign}
     monkeypatch.setattr(module, "__pillar__", pillar, raising=False)
     monkeypatch.setattr(module, "__salt__", host.functions(), raising=False)
@@ -159,7 +156,7 @@ def test_everybody_gets_an_account_and_a_second_plan_is_empty(module, host, home
     assert (ada.pw_uid, ada.pw_gid, ada.pw_shell) == (20000, 20000, "/usr/sbin/nologin")
     assert ada.pw_dir == str(homes / "ada")
     assert host.groups["students"][1] == ["ada", "bob"]
-    assert module.plan() == {"ledger": module.ledger(), "people": {}, "faults": []}
+    assert module.plan() == {"ledger": module.ledger(), "people": {}, "left": {}, "faults": []}
     calls = list(host.calls)
     assert module.apply() == {}
     assert host.calls == calls
@@ -169,7 +166,8 @@ def test_home_is_the_students_alone(module, homes):
     module.apply()
     status = (homes / "ada").stat()
     assert (status.st_uid, status.st_gid, mode(homes / "ada")) == (20000, 20000, 0o700)
-    assert sorted(path.name for path in homes.iterdir()) == [".nss", "ada", "bob", "prof"]
+    names = sorted(path.name for path in homes.iterdir())
+    assert names == [".archive", ".nss", "ada", "bob", "prof"]
 
 
 def test_name_files_are_one_line_each_without_a_comma_in_the_name(module, homes):
@@ -190,17 +188,12 @@ def test_plan_changes_nothing(module, host, tmp_path):
 # -- the ledger -------------------------------------------------------------------------------------------------------
 
 
-def test_ledger_is_written_before_the_first_account(module, host, monkeypatch):
+def test_ledger_is_written_before_the_first_account(module, host):
     """A run that is killed between the two must not give the uid to somebody else."""
     seen = []
-
-    def add(name, **kwargs):
-        seen.append(module.ledger())
-        raise CommandExecutionError("the hub lost power")
-
-    monkeypatch.setitem(module.__salt__, "user.add", add)
+    host.before = lambda: seen.append(module.ledger())
     module.apply()
-    assert seen[0] == {"ada": 20000, "bob": 20001, "prof": 20002}
+    assert seen == [{"ada": 20000, "bob": 20001, "prof": 20002}]
     assert mode(Path(module.LEDGER)) == 0o600
 
 
@@ -286,7 +279,7 @@ def test_file_in_the_place_of_a_home(module, homes):
 
 REFUSALS = [
     (("user.add", "ada"), "user ada could not be added"),
-    (("group.add", "ada"), "group ada could not be added"),
+    (("group.add", "ada"), "user ada could not be added"),
     (("group.adduser", "ada"), "ada could not be added to the group students"),
 ]
 
@@ -304,9 +297,21 @@ def test_refusal_of_the_system_is_told_and_the_others_go_on(module, host, refusa
 
 def test_role_group_that_cannot_be_made(module, host):
     host.refuses.add(("group.add", "students"))
-    with pytest.raises(CommandExecutionError, match="group students could not be added"):
-        module.apply()
-    assert host.users == {}
+    host.refuses |= {("group.adduser", "ada"), ("group.adduser", "bob")}
+    table = module.apply()
+    assert table["ada"].startswith("failed: ada could not be added to the group students")
+    assert table["prof"].startswith("done:")
+
+
+def test_account_that_got_another_uid_is_told(module, host, monkeypatch):
+    """systemd-sysusers takes a free one where the wanted one is taken in that very moment."""
+    monkeypatch.setitem(host.users, "ada", None)
+    host.has("ada", 20000)
+    monkeypatch.setitem(module.__salt__, "cmd.run_all", lambda *_, **__: host.has("bob", 777))
+    host.groups |= {"ada": (20000, []), "bob": (20001, []), "students": (900, ["bob", "ada"])}
+    people = module.__pillar__["classhub"]["people"]
+    people[:] = [person("ada", uid=20000), person("bob")]
+    assert module.apply()["bob"].startswith("failed: user bob did not get the uid 20001")
 
 
 # -- what drifted is mended -------------------------------------------------------------------------------------------
@@ -375,10 +380,100 @@ def test_rights_of_a_home_are_mended_and_its_content_stays(module, homes):
     assert (homes / "ada/work.txt").read_text() == "mine"
 
 
-def test_nobody_is_deleted(module, host, people, homes):
+# -- who left, and who comes back -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def left(module, people, homes):
+    """The class without bob, who had work."""
     module.apply()
-    people[:] = [person("ada")]
-    assert module.plan()["people"] == {}
+    (homes / "bob/work.txt").write_text("mine")
+    people[:] = [person("ada"), person("prof", "instructor", "Moreau, Pat")]
+    return homes / ".archive"
+
+
+def test_who_left_is_locked_and_the_home_archived(module, host, homes, left):
+    assert module.plan()["left"] == {"bob": ["locked", "home archived"]}
+    assert module.apply() == {"bob": "done: locked, home archived"}
+    assert "bob" not in host.groups["students"][1]
+    assert not (homes / "bob").exists()
+    assert (left / "bob/work.txt").read_text() == "mine"
+    assert (mode(left), mode(left / "bob")) == (0o700, 0o500)
+    assert (left / "bob").stat().st_uid == 20001
+    assert "bob" in host.users
+    assert module.plan()["left"] == {}
     assert module.apply() == {}
-    assert set(host.users) == {"ada", "bob", "prof"}
-    assert (homes / "bob").is_dir()
+
+
+@pytest.mark.usefixtures("left")
+def test_server_is_stopped_when_no_new_one_can_start(module, host):
+    module.apply()
+    calls = [call for call in host.calls if call[1] == "bob"]
+    assert calls[-2:] == [("group.deluser", "bob"), ("stop", "bob")]
+
+
+def test_server_that_does_not_stop_keeps_the_home_in_place_until_the_next_run(
+    module, host, homes, left
+):
+    host.refuses.add(("stop", "bob"))
+    assert module.apply() == {"bob": "failed: the engine does not answer"}
+    assert (homes / "bob/work.txt").exists()
+    host.refuses.clear()
+    assert module.apply() == {"bob": "done: home archived"}
+    assert (left / "bob/work.txt").exists()
+
+
+def test_who_comes_back_gets_uid_and_home_back(module, host, people, homes, left):
+    module.apply()
+    people.append(person("bob", "grader"))
+    assert module.plan()["people"] == {"bob": ["group graders", "home back from the archive"]}
+    module.apply()
+    assert (homes / "bob/work.txt").read_text() == "mine"
+    status = (homes / "bob").stat()
+    assert (status.st_uid, mode(homes / "bob")) == (20001, 0o700)
+    assert list(left.iterdir()) == []
+    assert host.groups["graders"][1] == ["bob"]
+    assert module.plan()["people"] == {}
+
+
+def test_home_in_the_archive_is_not_overwritten(module, people, homes, left):
+    module.apply()
+    (homes / "bob").mkdir()
+    (homes / "bob/newer.txt").write_text("newer")
+    assert module.apply() == {"bob": "done: home archived"}
+    assert sorted(path.name for path in left.glob("*/*")) == ["newer.txt", "work.txt"]
+
+
+def test_link_in_the_place_of_a_home_is_not_followed(module, homes, tmp_path, left):
+    (homes / "bob").rename(tmp_path / "elsewhere")
+    (homes / "bob").symlink_to(tmp_path / "elsewhere")
+    assert module.apply()["bob"].startswith("failed: ")
+    assert (tmp_path / "elsewhere/work.txt").exists()
+    assert mode(tmp_path / "elsewhere") == 0o700
+
+
+def test_many_who_leave_at_once_are_asked_about(module, host, people, homes):
+    """A roster that was cut off must not stop the class."""
+    module.apply()
+    calls = list(host.calls)
+    people[:] = []
+    (fault,) = module.plan()["faults"]
+    assert fault == (
+        "3 people of the class are not on the roster any more: ada, bob, prof. If they are to leave: "
+        "salt hub classhub.roster drops=3"
+    )
+    with pytest.raises(CommandExecutionError, match="drops=3"):
+        module.apply()
+    assert host.calls == calls
+    assert (homes / "ada").is_dir()
+    assert set(module.apply(drops=3)) == {"ada", "bob", "prof"}
+
+
+def test_nobody_leaves_by_a_roster_with_faults(module, host, people):
+    """Who stands on the faulty line is not among the people."""
+    module.apply()
+    del people[1]
+    module.__pillar__["classhub"]["faults"] = ["roster.csv: line 3: unknown role 'stud'"]
+    with pytest.raises(CommandExecutionError, match="line 3"):
+        module.apply()
+    assert "bob" in host.groups["students"][1]

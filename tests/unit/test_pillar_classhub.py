@@ -84,6 +84,22 @@ def test_roster_in_another_encoding(compile_pillar):
     assert any("is not UTF-8 text" in fault for fault in compile_pillar("hub")["faults"])
 
 
+def test_staff_can_be_in_a_file_of_their_own(compile_pillar):
+    (compile_pillar.root / "students.csv").write_text('Student,SIS Login ID\n"Lind, Ada",ada\n')
+    (compile_pillar.root / "staff.csv").write_text("username,role\nprof,instructor\n")
+    roster = {"file": "students.csv", "staff_file": "staff.csv"}
+    hub = compile_pillar("hub", roster=roster)
+    assert hub["faults"] == []
+    assert [(p["username"], p["role"]) for p in hub["people"]] == [
+        ("ada", "student"),
+        ("prof", "instructor"),
+    ]
+    (compile_pillar.root / "staff.csv").write_text("username,role\nada,instructor\n")
+    assert compile_pillar("hub", roster=roster)["faults"] == [
+        "classhub:roster:staff_file: staff.csv: ada is in students.csv already"
+    ]
+
+
 def test_stranger(compile_pillar):
     faults = compile_pillar("mallory")["faults"]
     assert faults == ["classhub:hosts: this minion, mallory, is not one of the class's hosts"]

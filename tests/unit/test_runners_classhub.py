@@ -118,6 +118,7 @@ COURSE = [
         ("ps1",),
         {"force": True, "students": "ada", "generate": True, "test": False},
     ),
+    (lambda runner: runner.roster(drops=7), "roster", (), {"drops": 7, "test": False}),
     (lambda runner: runner.fetch_source(test=True), "fetch_source", (), {"test": True}),
     (lambda runner: runner.status("ps1"), "status", ("ps1",), {}),
     (

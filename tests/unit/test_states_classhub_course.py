@@ -30,6 +30,7 @@ def state(world, monkeypatch):
     salt = {
         "classhub_course.ready": lambda: world["ready"],
         "classhub_course.exchange": exchange,
+        "classhub_course.welcome": lambda test: answer({"table": world["table"], "summary": {}}),
         "classhub_course.settings": lambda *places: answer(places),
     }
     states = {"file.serialize": lambda name, **options: {"name": name, **options}}
@@ -72,7 +73,7 @@ def test_exchange_of_a_bare_host_is_predicted(state, world):
     state.__opts__["test"] = True
     world["ready"] = False
     ret = state.exchanged("exchange")
-    assert (ret["result"], ret["changes"]) == (None, {"exchange": "laid out"})
+    assert (ret["result"], ret["changes"]) == (None, {"exchange": "settled"})
     assert world["asked"] == []
 
 
@@ -89,3 +90,12 @@ def test_exchange_that_is_refused(state, world):
     world["error"] = "the exchange cannot be written: no space"
     ret = state.exchanged("exchange")
     assert (ret["result"], ret["changes"], ret["comment"]) == (False, {}, world["error"])
+
+
+@pytest.mark.parametrize(("test", "result"), [(False, True), (True, None)])
+def test_newcomers_are_given_what_is_released(state, world, test, result):
+    state.__opts__["test"] = test
+    assert state.welcomed("newcomers")["changes"] == {}
+    world["table"] = {"bob": "done: ps1 given"}
+    ret = state.welcomed("newcomers")
+    assert (ret["result"], ret["changes"]) == (result, {"bob": "done: ps1 given"})

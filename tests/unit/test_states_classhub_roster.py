@@ -10,7 +10,11 @@ LACKING = {"ada": ["account", "home"], "bob": ["home rights"]}
 
 @pytest.fixture
 def world():
-    return {"plan": {"ledger": {}, "people": {}, "faults": []}, "table": {}, "applied": 0}
+    return {
+        "plan": {"ledger": {}, "people": {}, "left": {}, "faults": []},
+        "table": {},
+        "applied": 0,
+    }
 
 
 @pytest.fixture
@@ -22,11 +26,12 @@ def state(world, monkeypatch):
             raise CommandExecutionError(world[key])
         return world[key]
 
-    def apply():
+    def apply(drops):
+        assert drops == 0
         world["applied"] += 1
         return answer("table")
 
-    salt = {"classhub_roster.plan": lambda: answer("plan"), "classhub_roster.apply": apply}
+    salt = {"classhub_roster.plan": lambda drops: answer("plan"), "classhub_roster.apply": apply}
     monkeypatch.setattr(module, "__salt__", salt, raising=False)
     monkeypatch.setattr(module, "__opts__", {"test": False}, raising=False)
     return module

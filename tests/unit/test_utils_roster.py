@@ -88,6 +88,96 @@ def test_empty_roster():
     assert roster.parse(HEADER, ROLES)[1] == ["roster: nobody is in it"]
 
 
+# -- exports of Canvas and Moodle ------------------------------------------------------------------------------------
+
+CANVAS = """\
+Student,ID,SIS User ID,SIS Login ID,Section,ps1 (1001),Current Score
+    Points Possible,,,,,10,
+"Lind, Ada",4711,u1,Ada,Data 101 A,9,90
+"Haddad, Cleo",4712,u2,cleo,"Data 101 A, Data 101 B",,
+"Student, Test",4713,,,Data 101 A,,
+"""
+MOODLE = """\
+"First name","Last name","Email address",Roles,Groups
+Ada,Lind,Ada.Lind@class.test,Student,A
+Grace,Okafor,grace@class.test,"Non-editing teacher",
+Pat,Moreau,pat@class.test,"Teacher, Student",
+"""
+
+
+def test_canvas_export():
+    people, faults = roster.parse("\ufeff" + CANVAS.replace("\n", "\r\n"), ROLES)
+    assert faults == []
+    assert [(p["username"], p["name"], p["role"], p["section"]) for p in people] == [
+        ("ada", "Ada Lind", "student", "Data 101 A"),
+        ("cleo", "Cleo Haddad", "student", "Data 101 A, Data 101 B"),
+    ]
+
+
+def test_moodle_export():
+    people, faults = roster.parse(MOODLE, ROLES, by_email=True)
+    assert faults == []
+    assert [(p["username"], p["name"], p["role"], p["section"]) for p in people] == [
+        ("ada-lind", "Ada Lind", "student", "A"),
+        ("grace", "Grace Okafor", "grader", ""),
+        ("pat", "Pat Moreau", "instructor", ""),
+    ]
+
+
+def test_who_may_be_whom_at_github_is_not_guessed_from_an_address():
+    people, faults = roster.parse(MOODLE, ROLES)
+    assert (people, faults) == ([], ["roster line 1: no column username"])
+
+
+def test_column_that_is_added_to_an_export_counts():
+    text = MOODLE.replace("Groups", "Groups,username").replace(",A\n", ",A,ada-l\n")
+    people, faults = roster.parse(text, ROLES)
+    assert people[0]["username"] == "ada-l"
+    assert len(faults) == 2, "the others have none"
+    assert faults[0].startswith("roster line 3: username ''")
+
+
+def test_role_that_is_not_known_in_an_export():
+    _, faults = roster.parse(MOODLE.replace("Student,A", "Observer,A"), ROLES, by_email=True)
+    assert faults == [
+        "roster line 2: unknown role 'Observer'; the roles are student, grader, instructor"
+    ]
+
+
+def test_columns_that_say_the_same_twice():
+    _, faults = roster.parse("Student,name,SIS Login ID\nx,y,z\n", ROLES)
+    assert faults == ["roster line 1: two columns are the name"]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_separators_of_spreadsheets(delimiter):
+    text = "username,role,name\nada,student,Ada\n".replace(",", delimiter)
+    people, faults = roster.parse(text, ROLES)
+    assert (faults, people[0]["name"]) == ([], "Ada")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('username,role\nada,student\n"bob,student\ncleo,student\n', 3),
+        ('username,role\n"a"da,student\n', 2),
+        ("username,role\nada,stu\0dent\n", 2),
+    ],
+)
+def test_what_is_no_csv_is_told_with_its_line(text, line):
+    people, faults = roster.parse(text, ROLES)
+    assert people == []
+    assert faults[0].startswith(f"roster line {line}: "), faults
+
+
+def test_line_of_a_fault_is_where_its_record_begins():
+    text = 'username,role,section\nada,student,"A\nB"\nbob,pupil,A\n'
+    assert roster.parse(text, ROLES)[1][0].startswith("roster line 4: unknown role 'pupil'")
+
+
+# -- uids ------------------------------------------------------------------------------------------------------------
+
+
 def person(name, uid=None):
     return {"username": name, "uid": uid}
 

@@ -20,6 +20,7 @@ MODULES = (
     "course.exchange",
     "course.source",
     "course.release",
+    "course.welcoming",
     "course.hotfix",
     "course.sealing",
     "course.receipts",

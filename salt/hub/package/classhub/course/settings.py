@@ -68,6 +68,7 @@ class Settings:
         grace: seconds of lateness that are forgiven
         assignments: the calendar, name -> {release, due, cutoff, return, grace, extensions}
         source_*: where assignments come from
+        welcomed: who was given what had been released before they came
         late_penalty: nbgrader's: "none", or "zero" for no points
         image_file: JSON file that names the image of the class
         spool: where submissions lie while they are graded, for the nodes to reach
@@ -82,6 +83,7 @@ class Settings:
     course_id: str
     people: tuple[Person, ...]
     course_dir: Path = Path("/var/lib/classhub/course")
+    welcomed: Path = Path("/var/lib/classhub/welcomed.json")
     exchange: Path = Path("/home/.classhub/exchange")
     store: Path = Path("/var/lib/classhub/sealed")
     homes: Path = Path("/home")

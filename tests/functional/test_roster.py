@@ -1,0 +1,79 @@
+"""The roster and real accounts: systemd-sysusers, Salt's user and group modules, homes, in a copy of /etc."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.own_accounts import person, prepare, reconcile, within
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes accounts")
+NAMES = [f"s{number:03d}" for number in range(200)]
+
+
+@pytest.fixture
+def host(tmp_path):
+    return prepare(tmp_path / "host")
+
+
+def known(host: Path, kind: str, name: str) -> str:
+    """A line of passwd or group, as the host's own programs see it."""
+    return within(host, ["getent", kind, name]).stdout.strip()
+
+
+def test_a_class_of_two_hundred_in_one_go_and_a_second_run_changes_nothing(host):
+    people = [person(name) for name in NAMES] + [person("prof", "instructor")]
+    told = reconcile(host, people)
+    assert set(told["table"].values()) == {
+        "done: account, group students, home, name files",
+        "done: account, group instructors, home, name files",
+    }
+    assert told["left"] == {}
+    before = {path: path.stat().st_mtime_ns for path in (host / "etc").glob("*s*w*")}
+    again = reconcile(host, people)
+    assert (again["table"], again["left"]) == ({}, {})
+    assert before == {path: path.stat().st_mtime_ns for path in (host / "etc").glob("*s*w*")}
+    assert known(host, "group", "students").partition("x:")[2].count(",") == 199
+
+
+@pytest.mark.parametrize(
+    "name", ["Zoë Łukasz", '100 %s "quoted" \\', "O'Neill; $(id)", "林 美麗", ""]
+)
+def test_names_of_people_arrive_as_they_are(host, name):
+    people = [person("zoe") | {"name": name}]
+    assert reconcile(host, people)["left"] == {}
+    assert known(host, "passwd", "zoe").split(":")[4] == name
+
+
+def test_nobody_can_sign_in_to_the_host_itself(host):
+    reconcile(host, [person("ada")])
+    assert known(host, "passwd", "ada").endswith(":/usr/sbin/nologin")
+    (line,) = [
+        line for line in (host / "etc/shadow").read_text().splitlines() if line.startswith("ada:")
+    ]
+    assert line.split(":")[1].startswith("!")
+
+
+def test_role_name_drop_and_return(host):
+    people = [person("ada"), person("bob")]
+    reconcile(host, people)
+    (host / "home/bob/work.txt").write_text("mine")
+    uid = known(host, "passwd", "bob").split(":")[2]
+
+    told = reconcile(host, [person("ada", "grader", "Ada Lind")])
+    assert told["table"]["ada"] == "done: name, group graders, other groups left, name files"
+    assert told["table"]["bob"] == "done: locked, home archived"
+    assert told["left"] == {}
+    assert "bob" not in known(host, "group", "students")
+    assert (host / "home/.archive/bob/work.txt").read_text() == "mine"
+
+    told = reconcile(host, [person("ada", "grader", "Ada Lind"), person("bob")])
+    assert told["table"] == {"bob": "done: group students, home back from the archive"}
+    assert known(host, "passwd", "bob").split(":")[2] == uid
+    assert (host / "home/bob/work.txt").read_text() == "mine"
+
+
+def test_accounts_of_the_host_are_left_as_they_are(host):
+    before = (host / "etc/passwd").read_text()
+    reconcile(host, [person("ada")])
+    assert (host / "etc/passwd").read_text().startswith(before)
