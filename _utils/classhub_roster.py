@@ -7,10 +7,12 @@ import csv
 import io
 import re
 
-COLUMNS = ("username", "name", "email", "role", "section", "uid")
+COLUMNS = ("username", "name", "email", "role", "section", "uid", "login")
 REQUIRED = ("username", "role")
 # what useradd takes and a GitHub login can be; Linux allows 32 characters
 _USERNAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
+# GitHub's; other places have addresses and dots
+_LOGIN = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 MIN_UID = 2000
 MAX_UID = 60000
@@ -62,6 +64,11 @@ def _person_faults(person: dict, roles: tuple[str, ...]) -> list[str]:
         faults.append(
             f"username {person['username']!r} is not a letter followed by up to 31 letters, digits and -, the last of them no -"
         )
+    person["login"] = person["login"].lower()
+    if person["login"] and not _LOGIN.fullmatch(person["login"]):
+        faults.append(
+            f"login {person['login']!r} is not a name of an account at GitHub or elsewhere"
+        )
     if person["role"] not in roles:
         faults.append(f"unknown role {person['role']!r}; the roles are {', '.join(roles)}")
     if person["email"] and not _EMAIL.fullmatch(person["email"]):
@@ -85,6 +92,10 @@ def _repeated(person: dict, seen: dict, line: int) -> list[str]:
             first = seen.setdefault((column, value), line)
             if first != line:
                 faults.append(f"{column} {person[column]} is on line {first} already")
+    for name in sorted({person["username"], person["login"]} - {""}):
+        first = seen.setdefault(("login", name), line)
+        if first != line and not faults:
+            faults.append(f"login {name} is that of the person on line {first}")
     return faults
 
 

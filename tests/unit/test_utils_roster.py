@@ -20,8 +20,44 @@ def test_a_plain_roster():
             "role": "student",
             "section": "A",
             "uid": None,
+            "login": "",
         }
     ]
+
+
+def logins(*lines: str) -> tuple[list[dict], list[str]]:
+    return roster.parse("username,role,login\n" + "".join(f"{line}\n" for line in lines), ROLES)
+
+
+def test_logins_elsewhere():
+    given = ["0xBob", "mona_corp", "a" * 39, "Ada@Class.example.edu"]
+    names = ["bob", "mona", "long", "ada"]
+    lines = [f"{name},student,{login}" for name, login in zip(names, given, strict=True)]
+    people, faults = logins(*lines, "cleo,student,", "dan,student,dan")
+    assert faults == []
+    lower = [login.lower() for login in given]
+    assert [person["login"] for person in people] == [*lower, "", "dan"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "fault"),
+    [
+        (("ada,student,-ada",), "line 2: login '-ada' is not a name of an account"),
+        (("ada,student,ada lind",), "line 2: login 'ada lind' is not a name of an account"),
+        (("ada,student,_ada",), "line 2: login '_ada' is not a name of an account"),
+        (("ada,student,A1", "bob,student,a1"), "line 3: login a1 is that of the person on line 2"),
+        (
+            ("ada,student,Bob", "bob,student,b1"),
+            "line 3: login bob is that of the person on line 2",
+        ),
+        (
+            ("bob,student,b1", "ada,student,bob"),
+            "line 3: login bob is that of the person on line 2",
+        ),
+    ],
+)
+def test_a_login_is_one_persons(lines, fault):
+    assert any(fault in found for found in logins(*lines)[1])
 
 
 def test_bom_crlf_blank_lines_quotes_and_case():
