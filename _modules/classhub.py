@@ -561,6 +561,32 @@ def import_activity(file: str) -> dict:
     return _course("import-activity", file)
 
 
+def forget_identity(user: str, test: bool = False) -> dict:
+    """Forget which GitHub account somebody has signed in with: the next one with the person's login counts.
+
+    For a new account of the same person. Whoever has the login then is believed, so look first whose it is.
+
+    Args:
+        user: the person.
+        test: only say what would be done.
+
+    Returns:
+        ``table``: username -> ``done: ...`` or ``skipped: why``.
+
+    Raises:
+        CommandExecutionError: the hub's record of them cannot be read.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub.forget_identity ada
+    """
+    return __salt__["classhub_course.call"](
+        "forget", [user], ["--test"] if test else [], package="classhub.identities"
+    )
+
+
 def _course(
     verb: str, *arguments: str, options: list[str] = (), test: bool = False, follow: bool = False
 ) -> dict:

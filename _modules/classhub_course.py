@@ -92,8 +92,9 @@ def call(
     options: list[str] = (),
     follow: bool = False,
     data: str = "",
+    package: str = "classhub.course",
 ) -> dict:
-    """Run a verb of the course's command line.
+    """Run a verb of the course's command line, or of another one that answers alike.
 
     Args:
         verb: see ``/opt/jupyterhub/bin/python -m classhub.course --help``.
@@ -101,6 +102,7 @@ def call(
         options: its options, such as ``--test``.
         follow: fire each line of its progress as an event, ``classhub/progress/<verb>``.
         data: what it reads on its standard input.
+        package: whose command line.
 
     Returns:
         ``table``: username -> ``done: ...``, ``skipped: ...`` or ``failed: ...``, and ``summary``.
@@ -119,7 +121,7 @@ def call(
             f"{PACKAGE} is not there yet; apply the states of the hub first"
         )
     # -I: nothing from the directory or the environment of whoever calls; -B: what the hub runs from is not touched
-    command = [PYTHON, "-I", "-B", "-m", "classhub.course", verb, *options]
+    command = [PYTHON, "-I", "-B", "-m", package, verb, *options]
     command += ["--", *arguments] if arguments else []
     command = [str(word) for word in command]
     done = (

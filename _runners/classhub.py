@@ -565,6 +565,30 @@ def activity(
     return _course("activity", question, assignment, since=since, until=until, format=format)
 
 
+def forget_identity(user: str, test: bool = False) -> dict:
+    """Forget which GitHub account somebody has signed in with: the next one with the person's login counts.
+
+    For a new account of the same person. Whoever has the login then is believed, so look first whose it is.
+
+    Args:
+        user: the person.
+        test: only say what would be done.
+
+    Returns:
+        ``table``: username -> ``done: ...`` or ``skipped: why``.
+
+    Raises:
+        Refusal: the hub does not answer, or its record of them cannot be read.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.forget_identity ada
+    """
+    return _course("forget_identity", user, test=test)
+
+
 def pull_activity(sample: bool = False) -> dict:
     """Bring what the nodes know of students' servers to the hub; the reactor says this when something waits there.
 

@@ -7,7 +7,7 @@ import csv
 import io
 import re
 
-COLUMNS = ("username", "name", "email", "role", "section", "uid")
+COLUMNS = ("username", "name", "email", "role", "section", "uid", "login")
 REQUIRED = ("username", "role")
 # what exports call our columns. Canvas: Grades, Export; Moodle: Participants, Download table data
 _ALIASES = {
@@ -20,6 +20,9 @@ _ALIASES = {
     "first name": "given",
     "last name": "family",
     "surname": "family",
+    "github": "login",
+    "github login": "login",
+    "github username": "login",
 }
 _OF_AN_EXPORT = {"sis login id", "student", "first name", "email address"}
 # what Moodle calls roles, the mightier first: who has more than one has the first of them
@@ -33,6 +36,8 @@ _ROLES = {
 _NOBODY = re.compile(r"\s*points possible|student, test", re.IGNORECASE)
 # what useradd takes and a GitHub login can be; Linux allows 32 characters
 _USERNAME = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
+# GitHub's; other places have addresses and dots
+_LOGIN = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 MIN_UID = 2000
 MAX_UID = 60000
@@ -48,7 +53,8 @@ def parse(
             in `COLUMNS`, of which `REQUIRED` must be there; or an export of Canvas's or Moodle's, all of whose other
             columns are passed over. Who has no role in an export is a student.
         roles: the roles that a person may have.
-        by_email: in an export without usernames they are made of addresses: ``ada.lind@...`` is ``ada-lind``.
+        by_email: in an export without usernames they are made of addresses: ``ada.lind@...`` is ``ada-lind``. With a
+            column ``login``, in which everybody must have one then, they are in any case.
 
     Returns:
         ``(people, faults)``: one mapping a person, in the order of the file, with ``uid`` an int or None.
@@ -56,7 +62,12 @@ def parse(
     header, rows, faults = _table(text.lstrip("\ufeff"))
     columns = [_ALIASES.get(cell, cell) for cell in header]
     export = bool(_OF_AN_EXPORT & set(header))
-    by_email = by_email and export and "username" not in columns and "email" in columns
+    by_email = (
+        export
+        and "username" not in columns
+        and "email" in columns
+        and (by_email or "login" in columns)
+    )
     if by_email:
         columns.append("username")
     faults = faults or _header_faults(header, columns, export)
@@ -74,6 +85,8 @@ def parse(
         person = dict.fromkeys(COLUMNS, "") | (_exported(given, by_email) if export else given)
         person = {column: person[column] for column in COLUMNS}
         wrong = _person_faults(person, roles) or _repeated(person, seen, line)
+        if by_email and "login" in columns and not person["login"]:
+            wrong.append("login is missing, and an address does not say whose account it is")
         faults += [f"roster line {line}: {fault}" for fault in wrong]
         person["uid"] = int(person["uid"]) if _number(person["uid"]) else None
         if not wrong:
@@ -141,6 +154,11 @@ def _person_faults(person: dict, roles: tuple[str, ...]) -> list[str]:
         faults.append(
             f"username {person['username']!r} is not a letter followed by up to 31 letters, digits and -, the last of them no -"
         )
+    person["login"] = person["login"].lower()
+    if person["login"] and not _LOGIN.fullmatch(person["login"]):
+        faults.append(
+            f"login {person['login']!r} is not a name of an account at GitHub or elsewhere"
+        )
     if person["role"] not in roles:
         faults.append(f"unknown role {person['role']!r}; the roles are {', '.join(roles)}")
     if person["email"] and not _EMAIL.fullmatch(person["email"]):
@@ -164,6 +182,10 @@ def _repeated(person: dict, seen: dict, line: int) -> list[str]:
             first = seen.setdefault((column, value), line)
             if first != line:
                 faults.append(f"{column} {person[column]} is on line {first} already")
+    for name in sorted({person["username"], person["login"]} - {""}):
+        first = seen.setdefault(("login", name), line)
+        if first != line and not faults:
+            faults.append(f"login {name} is that of the person on line {first}")
     return faults
 
 

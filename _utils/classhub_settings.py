@@ -18,10 +18,17 @@ from cryptography import x509
 ROLES = ("proxy", "hub", "node")
 DRIVERS = ("nfs", "shared", "local")
 TLS = ("self-signed", "files")
-AUTHENTICATORS = ("lab",)
+AUTHENTICATORS = ("lab", "github", "oauth")
 PENALTIES = ("none", "zero")
 # settings that only one role may read; every other minion gets them empty
-PRIVATE = {"hub:lab_password": "hub", "proxy:key": "proxy", "course:source:deploy_key": "hub"}
+PRIVATE = {
+    "hub:lab_password": "hub",
+    "hub:github:client_secret": "hub",
+    "hub:oauth:client_secret": "hub",
+    "hub:oauth:settings": "hub",
+    "proxy:key": "proxy",
+    "course:source:deploy_key": "hub",
+}
 
 _PORTS = ("port", "api_port", "proxy_api_port", "formgrader_port", "dashboard_port")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -37,6 +44,14 @@ _REPOSITORY = re.compile(
 _REF = re.compile(r"(?!.*(\.\.|//|/\.|\.lock$))[A-Za-z0-9][\w./+-]{0,199}")
 _SUBDIR = re.compile(r"(?!/|(.*/)?\.\.?(/|$))[\w. +-]*(/[\w. +-]+)*/?")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9.+-]+")
+_SITE = re.compile(r"https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?")
+_CLASS = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_]\w*)*")
+_TRAIT = re.compile(r"[a-z][a-z0-9_]*")
+# of an authenticator, what the roster decides
+_DECIDED = re.compile(
+    r"any_allow_config|allow(?!ed_idps).*|admin.*|whitelist|blocked_users|manage_.*|groups|logins_file|enable_auth_state"
+    r"|auth_refresh.*|refresh_.*|delete_invalid_users"
+)
 
 
 def size(text: str | int) -> int:
@@ -104,7 +119,7 @@ def for_minion(settings: dict, minion_id: str) -> dict:
             section = mine
             for name in sections:
                 section = section[name]
-            section[key] = ""
+            section[key] = type(section[key])()
     return mine
 
 
@@ -131,7 +146,7 @@ def _fits(default: object, value: object) -> bool:
 
 
 # mappings whose keys the class chooses
-_FREE = ("hosts", "groups", "assignments", "roles", "sections")
+_FREE = ("hosts", "groups", "assignments", "roles", "sections", "settings")
 
 
 def _shape(defaults: dict, given: dict, where: str) -> list[str]:
@@ -257,6 +272,16 @@ def _groups(groups: dict) -> None:
         raise ValueError("two roles have one group")
 
 
+def _authenticator(settings: dict) -> None:
+    for name in settings:
+        if not _TRAIT.fullmatch(str(name)):
+            raise ValueError(f"{name!r} is not the name of a setting")
+        if name == "client_secret":
+            raise ValueError("client_secret has a place of its own, hub:oauth:client_secret")
+        if _DECIDED.fullmatch(name):
+            raise ValueError(f"{name} is decided by classhub: who is on the roster may sign in")
+
+
 def _pressure(value: float) -> None:
     if value and not 0.1 <= value < 1:
         raise ValueError(f"{value} is not a part of the memory, from 0.1 up to 1, nor 0")
@@ -339,6 +364,11 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "hub:proxy_api_port": _PORT,
     "hub:formgrader_port": _PORT,
     "hub:authenticator": _one_of(AUTHENTICATORS),
+    "hub:github:url": _matches(_SITE, "an address such as https://github.example.edu"),
+    "hub:oauth:class": _optional(
+        _matches(_CLASS, "an authenticator (generic-oauth, or module.Class)")
+    ),
+    "hub:oauth:settings": _authenticator,
     "hub:active_server_limit": _number(0, 1_000_000),
     "hub:concurrent_spawn_limit": _number(1, 1000),
     "hub:wait": _WAIT,
@@ -474,6 +504,10 @@ def _relations(settings: dict) -> list[str]:
         faults.append(
             "classhub:hub:authenticator: lab is for labs; a class with a real certificate may not use it"
         )
+    if hub["github"]["url"].startswith("http:") and is_public(proxy):
+        faults.append("classhub:hub:github:url: http is for labs; write https://")
+    if hub["authenticator"] == "oauth" and not hub["oauth"]["class"]:
+        faults.append("classhub:hub:oauth:class: missing; the oauth authenticator needs it")
     if len({hub[key] for key in _PORTS}) < len(_PORTS):
         faults.append(f"classhub:hub: {', '.join(_PORTS[:-1])} and {_PORTS[-1]} must differ")
     return faults
@@ -577,12 +611,19 @@ def role_faults(settings: dict, minion_id: str, roles: list[str]) -> list[str]:
     if minion_id not in settings["hosts"]:
         return [f"classhub:hosts: this minion, {minion_id}, is not one of the class's hosts"]
     faults = []
-    if (
-        "hub" in roles
-        and settings["hub"]["authenticator"] == "lab"
-        and not settings["hub"]["lab_password"]
-    ):
-        faults.append("classhub:hub:lab_password: missing; the lab authenticator needs it")
+    if "hub" in roles:
+        hub, kind = settings["hub"], settings["hub"]["authenticator"]
+        needed = {
+            "lab": {"lab_password": hub["lab_password"]},
+            "github": {
+                f"github:{key}": hub["github"][key] for key in ("client_id", "client_secret")
+            },
+        }
+        faults += [
+            f"classhub:hub:{key}: missing; the {kind} authenticator needs it"
+            for key, value in needed.get(kind, {}).items()
+            if not value
+        ]
     if "proxy" in roles and settings["proxy"]["tls"] == "files" and not settings["proxy"]["key"]:
         faults.append("classhub:proxy:key: missing; put the private key into pillar/secrets/")
     return faults

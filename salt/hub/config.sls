@@ -1,5 +1,5 @@
 # What the hub and its proxy read at start: the class's settings as data, and secrets that never leave this host.
-# The lab password is among the settings, hence the modes.
+# Passwords and client secrets are among the settings, hence the modes.
 {%- set classhub = pillar["classhub"] %}
 include:
   - hub.account
@@ -12,7 +12,7 @@ Hub settings are written:
         address: {{ classhub["address"] | json }}
         domain: {{ classhub["domain"] | json }}
         public_certificate: {{ classhub["public_certificate"] | json }}
-        groups: {{ classhub["roster"]["groups"].values() | sort | json }}
+        groups: {{ classhub["roster"]["groups"] | json }}
         staff: {{ [classhub["roster"]["groups"]["grader"], classhub["roster"]["groups"]["instructor"]] | json }}
         course: {{ {"id": classhub["course"]["id"], "title": classhub["course"]["title"], "timezone": classhub["course"]["timezone"]} | json }}
         exchange: /home/.classhub/exchange
@@ -60,6 +60,18 @@ Hub secrets are generated:
       - CLASSHUB_FORMGRADER_TOKEN
       - CLASSHUB_CULLER_TOKEN
       - CLASSHUB_DASHBOARD_TOKEN
+    - user: root
+    - group: root
+    - mode: "0600"
+    - require:
+      - file: Hub settings directory is there
+
+# encrypts what the hub remembers of a sign-in; apart from the others, as the proxy has no use for it
+Hub key of its database is generated:
+  classhub_secrets.generated:
+    - name: /etc/jupyterhub/crypt.env
+    - keys:
+      - JUPYTERHUB_CRYPT_KEY
     - user: root
     - group: root
     - mode: "0600"

@@ -3,6 +3,7 @@
 include:
   - hub.swarm
   - hub.users
+  - hub.logins
   - hub.image
   - hub.packages
   - hub.account

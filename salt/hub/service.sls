@@ -4,6 +4,7 @@ include:
   - engine
   - hub.swarm
   - hub.users
+  - hub.logins
   - hub.package
   - hub.config
   - hub.proxy
@@ -27,6 +28,7 @@ Hub service is running:
       - /etc/jupyterhub/jupyterhub_config.d
       - /etc/jupyterhub/listen.env
       - /etc/jupyterhub/secrets.env
+      - /etc/jupyterhub/crypt.env
       - /opt/jupyterhub/classhub-package
       - /opt/jupyterhub/requirements.sha256
     - require:
@@ -42,3 +44,5 @@ Hub service is running:
       - file: Hub configuration is there
       - file: Hub addresses for the units are written
       - classhub_secrets: Hub secrets are generated
+      - classhub_secrets: Hub key of its database is generated
+      - file: Hub logins are those of the roster

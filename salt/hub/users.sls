@@ -2,6 +2,7 @@
 # Needs: storage, where the homes are.
 include:
   - storage
+  - hub.logins
 
 Hub users are those of the roster:
   classhub_roster.applied:

@@ -13,6 +13,17 @@ from classhub.authenticator import LabAuthenticator
 
 ACCOUNTS = {"alice": (20001, 20001), "carol": (20002, 500), "eve": (20003, 20003), "www": (33, 33)}
 GROUPS = {"students": (500, ["alice", "www"]), "graders": (501, [])}
+ROLES = {"student": "students", "grader": "graders", "instructor": "not-made-yet"}
+STUDENT = {"uid": 20001, "role": "student"}
+
+
+def session(name: str, **auth_state) -> SimpleNamespace:
+    """A user of JupyterHub who has signed in."""
+
+    async def known() -> dict | None:
+        return auth_state or None
+
+    return SimpleNamespace(name=name, get_auth_state=known)
 
 
 @pytest.fixture
@@ -26,15 +37,15 @@ def authenticator(monkeypatch):
 
     monkeypatch.setattr(pwd, "getpwnam", account)
     monkeypatch.setattr(grp, "getgrnam", group)
-    return LabAuthenticator(password="example", groups=["students", "graders", "not-made-yet"])
+    return LabAuthenticator(password="example", groups=ROLES)
 
 
 @pytest.mark.parametrize(
     ("username", "password", "result"),
     [
-        ("alice", "example", {"name": "alice", "groups": ["students"]}),
-        (" Alice ", "example", {"name": "alice", "groups": ["students"]}),
-        ("carol", "example", {"name": "carol", "groups": ["students"]}),
+        ("alice", "example", ("alice", 20001)),
+        (" Alice ", "example", ("alice", 20001)),
+        ("carol", "example", ("carol", 20002)),
         ("alice", "Example", None),
         ("alice", "", None),
         ("alice", "exämple", None),
@@ -46,26 +57,42 @@ def authenticator(monkeypatch):
 )
 def test_sign_in(authenticator, username, password, result):
     data = {"username": username, "password": password}
-    assert asyncio.run(authenticator.authenticate(None, data)) == result
+    model = asyncio.run(authenticator.authenticate(None, data))
+    assert (model and (model["name"], model["auth_state"]["uid"])) == result
+    assert not model or model["groups"] == ["students"]
 
 
 def test_sign_in_goes_through_jupyterhub(authenticator):
     data = {"username": "Alice", "password": "example"}
     model = asyncio.run(authenticator.get_authenticated_user(None, data))
     assert (model["name"], model["groups"]) == ("alice", ["students"])
+    assert model["auth_state"] == STUDENT
     assert not model["admin"]
 
 
 @pytest.mark.parametrize("name", ["eve", "nobody"])
 def test_session_ends_with_the_place_on_the_roster(authenticator, name):
-    assert asyncio.run(authenticator.refresh_user(SimpleNamespace(name=name))) is False
+    assert asyncio.run(authenticator.refresh_user(session(name))) is False
 
 
 def test_groups_of_a_session_follow_the_roster(authenticator, monkeypatch):
-    alice = SimpleNamespace(name="alice")
+    alice = session("alice", **STUDENT)
     assert asyncio.run(authenticator.refresh_user(alice))["groups"] == ["students"]
+    monkeypatch.setitem(GROUPS, "students", (500, []))
     monkeypatch.setitem(GROUPS, "graders", (501, ["alice"]))
-    assert asyncio.run(authenticator.refresh_user(alice))["groups"] == ["students", "graders"]
+    refreshed = asyncio.run(authenticator.refresh_user(alice))
+    assert refreshed["groups"] == ["graders"]
+    assert refreshed["auth_state"] == {"uid": 20001, "role": "grader"}
+
+
+def test_uid_of_a_session_stays_that_of_the_sign_in(authenticator):
+    """The spawner compares it with the account's."""
+    alice = session("alice", uid=20999, role="student")
+    assert asyncio.run(authenticator.refresh_user(alice))["auth_state"]["uid"] == 20999
+
+
+def test_a_session_from_before_has_no_uid_yet(authenticator):
+    assert asyncio.run(authenticator.refresh_user(session("alice")))["auth_state"] == STUDENT
 
 
 def test_refused_with_a_real_certificate():

@@ -13,6 +13,7 @@ from traitlets.config import Config
 
 from classhub import config
 from classhub.authenticator import LabAuthenticator
+from classhub.oauth import Elsewhere, GitHub
 from classhub.spawner import ClassSpawner
 
 TEMPLATES = f"{DATA_FILES_PATH}/templates"
@@ -20,7 +21,7 @@ SETTINGS = {
     "address": "10.0.0.1",
     "domain": "class.example.edu",
     "public_certificate": False,
-    "groups": ["graders", "instructors", "students"],
+    "groups": {"student": "students", "grader": "graders", "instructor": "instructors"},
     "staff": ["graders", "instructors"],
     "course": {"id": "intro", "title": "Fish & <Chips>", "timezone": "Europe/Paris"},
     "exchange": "/mnt/exchange",
@@ -157,6 +158,78 @@ def test_lab_authenticator(tmp_path):
 def test_lab_authenticator_sees_the_certificate(tmp_path):
     with pytest.raises(ValueError, match="real certificate"):
         LabAuthenticator(config=configured(tmp_path, public_certificate=True))
+
+
+GITHUB = {"client_id": "Iv1.example", "client_secret": "not-a-secret", "url": "https://github.com"}
+
+
+def with_hub(tmp_path, **hub) -> Config:
+    return configured(tmp_path, hub=SETTINGS["hub"] | hub)
+
+
+def test_github(tmp_path):
+    c = with_hub(tmp_path, authenticator="github", github=GITHUB)
+    made = c.JupyterHub.authenticator_class(config=c)
+    assert isinstance(made, GitHub)
+    assert made.groups == SETTINGS["groups"]
+    assert (made.client_id, made.client_secret) == ("Iv1.example", "not-a-secret")
+    assert made.authorize_url == "https://github.com/login/oauth/authorize"
+    assert made.userdata_url == "https://api.github.com/user"
+    assert made.oauth_callback_url == "https://class.example.edu/hub/oauth_callback"
+    assert made.scope == []
+    assert made.enable_pkce
+    assert made.logins_file == str(tmp_path / "logins.json")
+    assert made.identities_file == str(tmp_path / "identities.json")
+
+
+def test_github_of_a_campus(tmp_path):
+    github = GITHUB | {"url": "https://github.example.edu"}
+    made = GitHub(config=with_hub(tmp_path, authenticator="github", github=github))
+    assert made.token_url == "https://github.example.edu/login/oauth/access_token"
+    assert made.userdata_url == "https://github.example.edu/api/v3/user"
+
+
+@pytest.mark.parametrize("kind", ["lab", "github"])
+def test_who_leaves_the_roster_is_out(tmp_path, kind):
+    c = with_hub(tmp_path, authenticator=kind, github=GITHUB)
+    made = c.JupyterHub.authenticator_class(config=c)
+    assert made.auth_refresh_age == 300
+    assert made.auth_refresh_strict
+    assert made.refresh_pre_spawn
+    assert made.enable_auth_state
+    assert made.manage_groups
+
+
+OAUTH = {"client_id": "class", "authorize_url": "https://id.example.edu/auth", "scope": ["openid"]}
+
+
+def oauth(tmp_path, name, secret="", **settings) -> Config:
+    given = {"class": name, "client_secret": secret, "settings": settings}
+    return with_hub(tmp_path, authenticator="oauth", oauth=given)
+
+
+def test_another_place_to_sign_in(tmp_path):
+    c = oauth(tmp_path, "generic-oauth", "not-a-secret", **OAUTH, login_service="the campus")
+    made = c.JupyterHub.authenticator_class(config=c)
+    assert isinstance(made, Elsewhere)
+    assert made.groups == SETTINGS["groups"]
+    assert (made.client_id, made.client_secret) == ("class", "not-a-secret")
+    assert (made.scope, made.login_service) == (["openid"], "the campus")
+    assert made.oauth_callback_url == "https://class.example.edu/hub/oauth_callback"
+    assert made.logins_file == str(tmp_path / "logins.json")
+
+
+def test_sets_are_lists_in_the_settings(tmp_path):
+    c = oauth(tmp_path, "ltiauthenticator.lti13.auth.LTI13Authenticator", client_id=["1", "2"])
+    assert c.JupyterHub.authenticator_class(config=c).client_id == {"1", "2"}
+
+
+def test_a_setting_that_the_class_does_not_have(tmp_path):
+    with pytest.raises(config.ConfigurationError, match="no setting clientid; did you mean client"):
+        oauth(tmp_path, "generic-oauth", clientid="x")
+    with pytest.raises(config.ConfigurationError, match="has no setting client_secret") as caught:
+        oauth(tmp_path, "ltiauthenticator.lti13.auth.LTI13Authenticator", "not-a-secret")
+    assert "not-a-secret" not in str(caught.value)
 
 
 def test_unknown_authenticator(tmp_path):

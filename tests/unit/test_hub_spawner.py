@@ -57,6 +57,21 @@ def test_start_returns_node_and_port(spawner, swarm):
     assert spawner.object_id in swarm.services
 
 
+@pytest.mark.parametrize("state", [None, {}, {"uid": 20001, "role": "student"}])
+def test_start_with_the_uid_of_the_sign_in_or_without_any(spawner, state):
+    asyncio.run(spawner.run_auth_state_hook(state))
+    assert asyncio.run(spawner.start()) == ("10.0.0.7", 32768)
+
+
+def test_account_that_has_another_uid_than_at_the_sign_in(spawner, swarm):
+    asyncio.run(spawner.run_auth_state_hook({"uid": 20999, "role": "student"}))
+    error = refused(spawner)
+    assert error.message.startswith("alice is not the account any more that you signed in to.")
+    assert "20999" in error.log_message
+    assert "20999" not in error.message
+    assert not swarm.services
+
+
 def test_service_is_fenced_in(spawner, swarm):
     asyncio.run(spawner.start())
     spec = swarm.services[spawner.object_id]["spec"]

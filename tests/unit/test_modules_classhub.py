@@ -15,8 +15,9 @@ def said():
 def module(said, monkeypatch):
     module = load("modules", "classhub")
 
-    def call(verb, arguments=(), options=(), follow=False):
+    def call(verb, arguments=(), options=(), follow=False, package="classhub.course"):
         assert follow == (verb == "autograde")
+        assert (package == "classhub.identities") == (verb == "forget")
         said.append((verb, list(arguments), list(options)))
         failed = 1 if "unlucky" in arguments else 0
         answers = {"assignments": {"ps1": {}}, "csv": "a,b", "calendar": {"ps1": {}}, "rows": [{}]}
@@ -40,6 +41,8 @@ SAID = [
     (lambda hub: hub.fetch_source(), "fetch-source", [], []),
     (lambda hub: hub.fetch_source(test=True), "fetch-source", [], ["--test"]),
     (lambda hub: hub.status("ps1"), "status", ["ps1"], []),
+    (lambda hub: hub.forget_identity("ada"), "forget", ["ada"], []),
+    (lambda hub: hub.forget_identity("ada", test=True), "forget", ["ada"], ["--test"]),
     (lambda hub: hub.hotfix("ps1"), "hotfix", ["ps1"], ["--running=ada", "--generate"]),
     (
         lambda hub: hub.hotfix("ps1", students="bob", generate=False, test=True),

@@ -156,6 +156,7 @@ COURSE = [
         {"since": "", "until": "", "format": "csv"},
     ),
     (lambda runner: runner.seal(test=True), "seal", (), {"test": True}),
+    (lambda runner: runner.forget_identity("ada"), "forget_identity", ("ada",), {"test": False}),
     (lambda runner: runner.receipt("ada"), "receipt", ("ada", ""), {}),
     (lambda runner: runner.verify(), "verify", (), {}),
     (

@@ -20,8 +20,44 @@ def test_a_plain_roster():
             "role": "student",
             "section": "A",
             "uid": None,
+            "login": "",
         }
     ]
+
+
+def logins(*lines: str) -> tuple[list[dict], list[str]]:
+    return roster.parse("username,role,login\n" + "".join(f"{line}\n" for line in lines), ROLES)
+
+
+def test_logins_elsewhere():
+    given = ["0xBob", "mona_corp", "a" * 39, "Ada@Class.example.edu"]
+    names = ["bob", "mona", "long", "ada"]
+    lines = [f"{name},student,{login}" for name, login in zip(names, given, strict=True)]
+    people, faults = logins(*lines, "cleo,student,", "dan,student,dan")
+    assert faults == []
+    lower = [login.lower() for login in given]
+    assert [person["login"] for person in people] == [*lower, "", "dan"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "fault"),
+    [
+        (("ada,student,-ada",), "line 2: login '-ada' is not a name of an account"),
+        (("ada,student,ada lind",), "line 2: login 'ada lind' is not a name of an account"),
+        (("ada,student,_ada",), "line 2: login '_ada' is not a name of an account"),
+        (("ada,student,A1", "bob,student,a1"), "line 3: login a1 is that of the person on line 2"),
+        (
+            ("ada,student,Bob", "bob,student,b1"),
+            "line 3: login bob is that of the person on line 2",
+        ),
+        (
+            ("bob,student,b1", "ada,student,bob"),
+            "line 3: login bob is that of the person on line 2",
+        ),
+    ],
+)
+def test_a_login_is_one_persons(lines, fault):
+    assert any(fault in found for found in logins(*lines)[1])
 
 
 def test_bom_crlf_blank_lines_quotes_and_case():
@@ -127,6 +163,19 @@ def test_moodle_export():
 def test_who_may_be_whom_at_github_is_not_guessed_from_an_address():
     people, faults = roster.parse(MOODLE, ROLES)
     assert (people, faults) == ([], ["roster line 1: no column username"])
+
+
+def test_logins_that_are_added_to_an_export_say_who_is_whom():
+    text = MOODLE.replace("Groups", "Groups,GitHub")
+    text = text.replace(",A\n", ",A,9Lives\n").replace('teacher",\n', 'teacher",,grace-o\n')
+    people, faults = roster.parse(text, ROLES)
+    assert [(p["username"], p["login"]) for p in people] == [
+        ("ada-lind", "9lives"),
+        ("grace", "grace-o"),
+    ]
+    assert faults == [
+        "roster line 4: login is missing, and an address does not say whose account it is"
+    ]
 
 
 def test_column_that_is_added_to_an_export_counts():

@@ -348,6 +348,75 @@ def test_a_real_certificate_and_the_lab_authenticator_exclude_each_other():
     assert fault.startswith("classhub:hub:authenticator: lab is for labs")
 
 
+GITHUB = {"client_id": "Iv1.example", "client_secret": "not-a-secret"}
+
+
+@pytest.mark.parametrize(
+    "hub",
+    [
+        {"authenticator": "github", "github": GITHUB},
+        {"authenticator": "oauth", "oauth": {"class": "generic-oauth"}},
+    ],
+)
+def test_sign_in_elsewhere_goes_with_a_real_certificate(hub):
+    proxy = {"tls": "files", "certificate": certificate("class.example.edu", "Some CA")}
+    assert faults_of(proxy=proxy, hub=hub) == []
+
+
+def test_a_real_class_sends_no_secret_in_the_clear():
+    proxy = {"tls": "files", "certificate": certificate("class.example.edu", "Some CA")}
+    hub = {"authenticator": "github", "github": GITHUB | {"url": "http://192.0.2.1:9999"}}
+    assert faults_of(hub=hub) == []
+    (fault,) = faults_of(proxy=proxy, hub=hub)
+    assert fault == "classhub:hub:github:url: http is for labs; write https://"
+
+
+NO_SIGN_IN = [
+    ({"authenticator": "pam"}, "authenticator: 'pam' is not one of lab, github, oauth"),
+    ({"github": {"url": "https://github.com/"}}, "github:url: 'https://github.com/' is not an"),
+    ({"github": {"url": "github.com"}}, "github:url: 'github.com' is not an address"),
+    ({"github": {"client_id": ["x"]}}, "github:client_id: must be a text, not a list"),
+    ({"authenticator": "oauth"}, "oauth:class: missing; the oauth authenticator needs it"),
+    ({"oauth": {"class": "os;x"}}, "oauth:class: 'os;x' is not an authenticator"),
+    ({"oauth": {"settings": ["x"]}}, "oauth:settings: must be a mapping, not a list"),
+    ({"oauth": {"settings": {"c.Spawner": 1}}}, "oauth:settings: 'c.Spawner' is not the name of"),
+    ({"oauth": {"settings": {"client_secret": "x"}}}, "client_secret has a place of its own"),
+]
+NO_SIGN_IN += [
+    ({"oauth": {"settings": {name: True}}}, f"oauth:settings: {name} is decided by classhub")
+    for name in ("allow_all", "allowed_users", "admin_users", "enable_auth_state", "manage_groups")
+]
+
+
+@pytest.mark.parametrize(("hub", "fault"), NO_SIGN_IN)
+def test_faults_of_sign_in(hub, fault):
+    (found,) = faults_of(hub=hub)
+    assert found.startswith("classhub:hub:")
+    assert fault in found
+
+
+def test_settings_of_another_authenticator():
+    given = {"username_claim": "sub", "scope": ["openid"], "allowed_idps": {"x": {}}}
+    oauth = {"class": "generic-oauth", "settings": given}
+    composed, faults = settings.compose(DEFAULTS, settings.merge(SOUND, {"hub": {"oauth": oauth}}))
+    assert faults == []
+    assert composed["hub"]["oauth"]["settings"] == given
+
+
+@pytest.mark.parametrize(
+    "missing", [["client_id"], ["client_secret"], ["client_id", "client_secret"]]
+)
+def test_github_needs_a_registration_on_the_hub_alone(missing):
+    github = {key: "" if key in missing else value for key, value in GITHUB.items()}
+    hub = {"authenticator": "github", "github": github, "lab_password": ""}
+    composed, faults = settings.compose(DEFAULTS, settings.merge(SOUND, {"hub": hub}))
+    assert faults == []
+    assert settings.role_faults(composed, "node1", ["node"]) == []
+    assert settings.role_faults(composed, "hub", ["hub"]) == [
+        f"classhub:hub:github:{key}: missing; the github authenticator needs it" for key in missing
+    ]
+
+
 def test_a_certificate_of_another_name():
     proxy = {"tls": "files", "certificate": certificate("other.example.org")}
     (fault,) = faults_of(proxy=proxy)
@@ -372,10 +441,20 @@ def test_no_settings_at_all(given):
 def test_a_minion_sees_only_its_own_secrets():
     key = "-----BEGIN OPENSSH PRIVATE KEY-----\nnot-a-secret\n"
     given = SOUND | {"course": {"source": {"deploy_key": key}}}
+    oauth = {"client_secret": "not-a-secret", "settings": {"client_id": "class"}}
+    given["hub"] = SOUND["hub"] | {"github": GITHUB, "oauth": oauth}
     composed, _ = settings.compose(DEFAULTS, given)
     hub, node = settings.for_minion(composed, "hub"), settings.for_minion(composed, "node1")
     assert hub["hub"]["lab_password"] == "not-a-secret"
     assert node["hub"]["lab_password"] == ""
+    assert hub["hub"]["github"]["client_secret"] == "not-a-secret"
+    assert node["hub"]["github"]["client_secret"] == ""
+    assert (hub["hub"]["oauth"]["client_secret"], hub["hub"]["oauth"]["settings"]) == (
+        "not-a-secret",
+        {"client_id": "class"},
+    )
+    assert (node["hub"]["oauth"]["client_secret"], node["hub"]["oauth"]["settings"]) == ("", {})
+    assert "not-a-secret" not in str(node)
     assert hub["course"]["source"]["deploy_key"].startswith("-----BEGIN")
     assert node["course"]["source"]["deploy_key"] == ""
     assert node["roles"] == ["node"]

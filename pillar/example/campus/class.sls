@@ -1,5 +1,5 @@
 # A campus class: homes over NFS, an image from the campus's registry, half the memory reserved, names of the campus's
-# ranges kept clear of. It has the rehearsal's sign-in still: one password, so no certificate that others have signed.
+# ranges kept clear of, and sign-in with GitHub. The client secret of a real class is in pillar/secrets/hub.sls.
 {% import_yaml "hosts.yaml" as hosts %}
 classhub:
   domain: class.example.edu
@@ -21,6 +21,8 @@ classhub:
     memory_guarantee: 1G
     cpus: 2
   hub:
-    authenticator: lab
-    lab_password: a-password-for-rehearsals
+    authenticator: github
+    github:
+      client_id: Iv1.0123456789abcdef
+      client_secret: not-a-secret-but-an-example
     active_server_limit: 250

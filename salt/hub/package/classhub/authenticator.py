@@ -1,24 +1,33 @@
-"""Who may sign in: people on the roster, that is, accounts in one of the class's groups."""
+"""Who may sign in: people on the roster, that is, accounts in one of the class's groups.
+
+`Roster` is what every authenticator of a class has; `LabAuthenticator` here and those of classhub.oauth add how somebody
+proves who it is.
+"""
 
 import grp
 import hmac
 import pwd
 
 from jupyterhub.auth import Authenticator
-from traitlets import Bool, List, Unicode
+from traitlets import Bool, Dict, Unicode
 
 FIRST_UID = 1000  # below are Debian's system accounts
 
 
-def groups_of(username: str, groups: list[str]) -> list[str]:
-    """Which of the groups a person's account is in; none for everybody who is not on the roster."""
+def roles_of(username: str, groups: dict[str, str]) -> list[str]:
+    """The roles of a person by the groups of the account; none for everybody who is not on the roster.
+
+    Args:
+        username: of the account
+        groups: role -> system group of its people
+    """
     try:
         account = pwd.getpwnam(username)
     except KeyError:
         return []
     if account.pw_uid < FIRST_UID:
         return []
-    return [group for group in groups if is_member(account, group)]
+    return [role for role, group in groups.items() if is_member(account, group)]
 
 
 def is_member(account: pwd.struct_passwd, group: str) -> bool:
@@ -29,20 +38,51 @@ def is_member(account: pwd.struct_passwd, group: str) -> bool:
     return account.pw_gid == entry.gr_gid or account.pw_name in entry.gr_mem
 
 
-class LabAuthenticator(Authenticator):
+class Roster(Authenticator):
+    """Lets in who is on the roster, and nobody else, with the groups of the role."""
+
+    groups = Dict(Unicode(), config=True, help="Role -> system group of its people.")
+    # what somebody may do beyond the own server comes with the group
+    manage_groups = Bool(True)
+    # who is allowed is decided here, not by JupyterHub's allow_* settings
+    any_allow_config = Bool(True)
+
+    def person(self, username: str) -> dict | None:
+        """JupyterHub's model of somebody on the roster, with uid and role as auth state; None for everybody else."""
+        roles = roles_of(username, self.groups)
+        if not roles:
+            return None
+        return {
+            "name": username,
+            "groups": sorted(self.groups[role] for role in roles),
+            "auth_state": {"uid": pwd.getpwnam(username).pw_uid, "role": " ".join(roles)},
+        }
+
+    async def check_allowed(self, username: str, authentication=None) -> bool:
+        return bool(roles_of(username, self.groups))
+
+    async def refresh_user(self, user, handler=None, **kwargs) -> dict | bool:
+        """Groups and role as they are now; sign out who left the roster: every `auth_refresh_age` seconds and before
+        each start. The uid stays that of the sign-in, with which the spawner compares the account's."""
+        person = self.person(user.name)
+        if not person:
+            self.log.warning("%s is not on the roster any more: the session ends", user.name)
+            return False
+        known = await user.get_auth_state() or {}
+        if "uid" in known:
+            person["auth_state"]["uid"] = known["uid"]
+        return person
+
+
+class LabAuthenticator(Roster):
     """One password for everybody on the roster: for labs only."""
 
     password = Unicode(config=True, help="The password of everybody.")
-    groups = List(Unicode(), config=True, help="System groups of the class.")
     public_certificate = Bool(
         False,
         config=True,
         help="Whether the class shows a real certificate, not a self-signed one.",
     )
-    # what somebody may do beyond the own server comes with the group
-    manage_groups = Bool(True)
-    # who is allowed is decided here, not by JupyterHub's allow_* settings
-    any_allow_config = Bool(True)
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)
@@ -55,17 +95,7 @@ class LabAuthenticator(Authenticator):
             raise ValueError("The lab authenticator needs hub:lab_password.")
 
     async def authenticate(self, handler, data: dict) -> dict | None:
-        """The user's name and groups; None, with one message for a wrong name and a wrong password alike."""
-        username = self.normalize_username(data["username"].strip())
+        """The person; None, with one message for a wrong name and a wrong password alike."""
+        person = self.person(self.normalize_username(data["username"].strip()))
         right = hmac.compare_digest(data["password"].encode(), self.password.encode())
-        groups = groups_of(username, self.groups)
-        return {"name": username, "groups": groups} if right and groups else None
-
-    async def check_allowed(self, username: str, authentication=None) -> bool:
-        return bool(groups_of(username, self.groups))
-
-    async def refresh_user(self, user, handler=None, **kwargs) -> dict | bool:
-        """Groups as they are now; sign out who left the roster: every `auth_refresh_age` seconds and before each
-        start."""
-        groups = groups_of(user.name, self.groups)
-        return {"name": user.name, "groups": groups} if groups else False
+        return person if right else None

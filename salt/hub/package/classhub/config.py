@@ -5,27 +5,34 @@ One function a section, which only sets values. The JSON file has these keys:
     address         the hub's IPv4 address on the class's network
     domain          the name students type
     public_certificate  whether the class shows a certificate that somebody else has signed
-    groups          system groups of the people on the roster
+    groups          role in the roster -> system group of its people
     staff           those of them whose people grade
     course          id, title, timezone: pillar classhub:course
     exchange        directory of nbgrader's exchange, the same path on every node
     server          what a student's server gets: pillar classhub:server
     hub             ports, limits and the authenticator: pillar classhub:hub
 
-Secrets come from the environment: CONFIGPROXY_AUTH_TOKEN (read by JupyterHub itself),
+Beside it is logins.json: login elsewhere -> username. It is read at each sign-in.
+
+Secrets come from the environment: CONFIGPROXY_AUTH_TOKEN and JUPYTERHUB_CRYPT_KEY (read by JupyterHub itself),
 CLASSHUB_ADMIN_TOKEN, CLASSHUB_PROXY_SYNC_TOKEN, CLASSHUB_FORMGRADER_TOKEN, CLASSHUB_CULLER_TOKEN and
 CLASSHUB_DASHBOARD_TOKEN.
 """
 
+import difflib
 import html
 import json
 import os
 import re
 from pathlib import Path
 
+from jupyterhub.app import JupyterHub
+from jupyterhub.auth import Authenticator
 from traitlets.config import Config
+from traitlets.utils.importstring import import_item
 
 from classhub.authenticator import LabAuthenticator
+from classhub.oauth import GitHub, on_roster
 from classhub.spawner import ClassSpawner
 
 STATE = Path("/var/lib/jupyterhub")
@@ -47,6 +54,7 @@ def configure(c: Config, settings_file: str | Path, state: Path = STATE) -> None
     set_proxy(c, settings)
     set_limits(c, settings)
     set_authenticator(c, settings)
+    set_files(c, Path(settings_file), state)
     set_pages(c, settings)
     set_spawner(c, settings)
     set_services(c, settings, os.environ)
@@ -103,20 +111,72 @@ def set_limits(c: Config, settings: dict) -> None:
 
 
 def set_authenticator(c: Config, settings: dict) -> None:
-    kinds = {"lab": set_lab_authenticator}
+    kinds = {"lab": set_lab_authenticator, "github": set_github, "oauth": set_oauth}
     kind = settings["hub"]["authenticator"]
     if kind not in kinds:
         raise ConfigurationError(f"hub:authenticator is {kind!r}; known are: {', '.join(kinds)}.")
     kinds[kind](c, settings)
+    c.Roster.groups = settings["groups"]
     c.Authenticator.admin_users = set()
+    # uid and role; no token of anybody is in it
+    c.Authenticator.enable_auth_state = True
+    # who leaves the roster is out within so many seconds, tokens of the own server included, and starts none
+    c.Authenticator.auth_refresh_age = 300
+    c.Authenticator.auth_refresh_strict = True
     c.Authenticator.refresh_pre_spawn = True
 
 
 def set_lab_authenticator(c: Config, settings: dict) -> None:
     c.JupyterHub.authenticator_class = LabAuthenticator
     c.LabAuthenticator.password = settings["hub"]["lab_password"]
-    c.LabAuthenticator.groups = settings["groups"]
     c.LabAuthenticator.public_certificate = settings["public_certificate"]
+
+
+def set_github(c: Config, settings: dict) -> None:
+    github = settings["hub"]["github"]
+    c.JupyterHub.authenticator_class = GitHub
+    c.GitHub.client_id = github["client_id"]
+    c.GitHub.client_secret = github["client_secret"]
+    c.GitHub.github_url = github["url"]
+    c.GitHub.scope = []  # who somebody is, and nothing else
+    set_oauth_client(c, settings)
+
+
+def set_oauth_client(c: Config, settings: dict) -> None:
+    # as it is registered; not as the browser says
+    c.OAuthenticator.oauth_callback_url = f"https://{settings['domain']}/hub/oauth_callback"
+    c.OAuthenticator.http_request_kwargs = {"connect_timeout": 5.0, "request_timeout": 10.0}
+
+
+def set_oauth(c: Config, settings: dict) -> None:
+    """Any class of JupyterHub's kind, by its entry point or dotted name; its settings are data."""
+    oauth = settings["hub"]["oauth"]
+    kind = authenticator(oauth["class"])
+    secret = {"client_secret": oauth["client_secret"]} if oauth["client_secret"] else {}
+    given = oauth["settings"] | secret
+    known = kind.class_trait_names(config=True)
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else "."
+            raise ConfigurationError(f"hub:oauth: {oauth['class']} has no setting {name}{hint}")
+    c.JupyterHub.authenticator_class = kind
+    c[kind.__name__].update(given)
+    set_oauth_client(c, settings)
+
+
+def authenticator(name: str) -> type[Authenticator]:
+    """The class of that name, for people on the roster alone."""
+    installed = JupyterHub.authenticator_class.load_entry_points()
+    try:
+        return on_roster(installed[name].load() if name in installed else import_item(name))
+    except (ImportError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"hub:oauth:class is {name!r}: {error}") from error
+
+
+def set_files(c: Config, settings_file: Path, state: Path) -> None:
+    c.Elsewhere.logins_file = str(settings_file.with_name("logins.json"))
+    c.GitHub.identities_file = str(state / "identities.json")
 
 
 def set_pages(c: Config, settings: dict) -> None:

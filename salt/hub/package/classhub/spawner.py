@@ -89,6 +89,8 @@ class ClassSpawner(SwarmSpawner):
     )
     wait_interval = Float(0.1, config=True, help="Seconds between two looks at a task.")
 
+    _uid_at_sign_in: int | None = None
+
     # -- names, the account and the engine
 
     @default("object_name")
@@ -125,7 +127,19 @@ class ClassSpawner(SwarmSpawner):
         if account.pw_uid < 1000 or account.pw_gid < 1000:
             message = tasks.SYSTEM_ACCOUNT.format(name=name)
             raise ServerError(message, reason="system-account", status_code=403)
+        if self._uid_at_sign_in not in (None, account.pw_uid):
+            message = tasks.OTHER_ACCOUNT.format(name=name)
+            detail = f"uid {self._uid_at_sign_in} signed in, the account has {account.pw_uid}"
+            raise ServerError(message, reason="other-account", status_code=403, detail=detail)
         return account
+
+    async def run_auth_state_hook(self, auth_state: dict | None) -> None:
+        """Remember the uid of the sign-in; None of somebody who never did, for whom the operator starts a server.
+
+        A server runs as the uid that the account has now: that is what the files on the disk go by. If it is not that of
+        the sign-in, the name has changed hands, and neither may have the other's server."""
+        self._uid_at_sign_in = (auth_state or {}).get("uid")
+        await super().run_auth_state_hook(auth_state)
 
     def current_image(self) -> str:
         try:

@@ -13,6 +13,10 @@ FULL = (
 NO_NODE = "No node of the class can take your server just now. Tell the course staff."
 NO_ACCOUNT = "There is no account for {name} on the hub. Tell the course staff."
 SYSTEM_ACCOUNT = "{name} is a system account and cannot start a server."
+OTHER_ACCOUNT = (
+    "{name} is not the account any more that you signed in to. Sign out and in again; if that does not help, tell the "
+    "course staff."
+)
 NO_IMAGE_YET = (
     "The course image is not ready yet. Try again in a few minutes, or tell the course staff."
 )
