@@ -24,6 +24,7 @@ def ext_pillar(minion_id: str, pillar: dict) -> dict:
     settings, faults = __utils__["classhub_settings.compose"](defaults, pillar.get("classhub"))
     people, roster_faults = _people(settings["roster"])
     faults += _keep_calendar(settings, people)
+    faults += __utils__["classhub_staff.faults"](settings["staff"], people)
     mine = __utils__["classhub_settings.for_minion"](settings, minion_id)
     faults += roster_faults + __utils__["classhub_settings.role_faults"](
         mine, minion_id, mine["roles"]

@@ -22,6 +22,8 @@ SETTINGS = {
     "public_certificate": False,
     "groups": ["graders", "instructors", "students"],
     "staff": ["graders", "instructors"],
+    "instructors": "instructors",
+    "access_servers": ["prof"],
     "course": {"id": "intro", "title": "Fish & <Chips>", "timezone": "Europe/Paris"},
     "exchange": "/mnt/exchange",
     "server": {
