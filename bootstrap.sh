@@ -2,7 +2,7 @@
 # Turns a Debian 12 or 13 machine into a Salt minion or the Salt master of a class.
 #
 #   bootstrap.sh minion --master ADDR --id ID [--master-finger FINGERPRINT] [--ca-bundle FILE]
-#   bootstrap.sh master [--interface ADDR] [--ca-bundle FILE]
+#   bootstrap.sh master [--interface ADDR] [--api ADDR:PORT] [--ca-bundle FILE]
 #   bootstrap.sh install [--ca-bundle FILE]     only packages and Salt: what the other two do first
 #
 # A minion needs this file and requirements/ beside it; the master needs the whole checkout. It may be run again at
@@ -11,12 +11,13 @@
 set -euo pipefail
 
 readonly VENV=/opt/salt
-readonly PROGRAMS=(salt salt-call salt-cp salt-key salt-master salt-minion salt-run)
+readonly PROGRAMS=(salt salt-api salt-call salt-cp salt-key salt-master salt-minion salt-run)
 # iproute2 and procps are what Salt's own grains and modules call; minimal images lack them.
 readonly PACKAGES=(ca-certificates iproute2 openssl procps python3 python3-venv)
 HERE="$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)"
 readonly HERE
 readonly STAMP="${VENV}/.classhub"
+readonly API=/etc/salt/pki/api
 
 die() {
     echo "bootstrap.sh: $*" >&2
@@ -193,6 +194,69 @@ WantedBy=multi-user.target
 EOF
 }
 
+api_config() {
+    cat <<EOF
+# Written by bootstrap.sh: where staff reach the class (_netapi/classhub_api.py).
+classhub_api:
+  address: ${api%:*}
+  port: ${api##*:}
+  certificate: ${API}/api.crt
+  key: ${API}/api.key
+EOF
+}
+
+# salt-api ignores the Saltfile, and ends without a word where it finds no configuration: hence the -c.
+api_unit() {
+    cat <<EOF
+[Unit]
+Description=Way in for the staff of the class
+After=network-online.target salt-master.service
+Wants=network-online.target
+
+[Service]
+ExecStart=${VENV}/bin/salt-api -c /etc/salt
+UMask=0077
+TimeoutStopSec=30
+Restart=on-failure
+RestartSec=5
+# It is root, for the master's key and the class's pillar are root's; it writes to the master's own files alone.
+LogsDirectory=classhub
+LogsDirectoryMode=0700
+ProtectSystem=strict
+ReadWritePaths=/run /var/cache/salt /var/log/salt
+ProtectHome=read-only
+PrivateTmp=yes
+PrivateDevices=yes
+NoNewPrivileges=yes
+LockPersonality=yes
+ProtectControlGroups=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK AF_UNIX
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+
+[Install]
+WantedBy=multi-user.target
+EOF
+}
+
+# The certificate signs itself: whoever speaks to the class knows its fingerprint, from classhub.staff_token.
+make_api_certificate() {
+    [[ ! -s ${API}/api.crt || ! -s ${API}/api.key ]] || return 0
+    install -d -m 0700 "${API}"
+    local work
+    work="$(mktemp -d -p "${API}")"
+    (
+        umask 0077
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc -days 3650 -subj /CN=classhub \
+            -addext "subjectAltName=IP:${api%:*}" -keyout "${work}/api.key" -out "${work}/api.crt" 2>/dev/null
+    )
+    mv "${work}/api.key" "${work}/api.crt" "${API}/"
+    rmdir "${work}"
+    say "made the certificate of the way in for staff"
+}
+
 # Enables unit $1 and, where systemd runs (it does not in an image build), sees to it that it runs with the other files
 # given: their age is compared, so that an earlier run that was cut short after it wrote them is made up for.
 run_unit() {
@@ -253,6 +317,20 @@ Next, on the master: compare it with 'salt-key -f ${id}'; if they are the same, 
 EOF
 }
 
+setup_api() {
+    install -d /var/cache/salt /var/log/salt # ReadWritePaths wants them to be there
+    make_api_certificate
+    api_config | put /etc/salt/master.d/classhub-api.conf 0644
+    api_unit | put /etc/systemd/system/salt-api.service 0644
+    run_unit salt-api.service /etc/salt/master.d/classhub-api.conf /etc/salt/master.d/classhub.conf "${API}/api.crt" \
+        "${HERE}"/_netapi/*.py "${HERE}"/_utils/*.py
+    cat <<EOF
+Staff reach the class at https://${api}/, whose certificate has the SHA-256 fingerprint
+  $(openssl x509 -in "${API}/api.crt" -outform DER | sha256sum | cut -c1-64)
+Next, for each of them: salt-run classhub.staff_token USER
+EOF
+}
+
 setup_master() {
     local template="${HERE}/config/master.d/classhub.conf"
     [[ -r ${template} ]] || die "the master needs the whole checkout: ${template} is missing."
@@ -262,6 +340,7 @@ setup_master() {
     } | put /etc/salt/master.d/classhub.conf 0644
     master_unit | put /etc/systemd/system/salt-master.service 0644
     run_unit salt-master.service /etc/salt/master.d/classhub.conf
+    [[ -z ${api} ]] || setup_api
     booted_with_systemd || return 0
     wait_for_file /etc/salt/pki/master/master.pub
     cat <<EOF
@@ -275,7 +354,7 @@ EOF
 [[ $# -gt 0 ]] || usage "say what this machine is to be: minion, master or install."
 command="$1"
 shift
-master="" id="" master_finger="" ca_bundle="" interface=""
+master="" id="" master_finger="" ca_bundle="" interface="" api=""
 while [[ $# -gt 0 ]]; do
     [[ $# -gt 1 ]] || usage "$1 needs a value."
     case "${command} $1" in
@@ -283,6 +362,7 @@ while [[ $# -gt 0 ]]; do
         "minion --id") id="$2" ;;
         "minion --master-finger") master_finger="${2,,}" ;;
         "master --interface") interface="$2" ;;
+        "master --api") api="$2" ;;
         "minion --ca-bundle" | "master --ca-bundle" | "install --ca-bundle") ca_bundle="$2" ;;
         *) usage "'${command}' does not know $1." ;;
     esac
@@ -298,7 +378,11 @@ case "${command}" in
         [[ ${master_finger} =~ ^(([0-9a-f]{2}:){31}[0-9a-f]{2})?$ ]] ||
             die "'${master_finger}' is no fingerprint: 'bootstrap.sh master' prints the master's."
         ;;
-    master) [[ ${interface} =~ ^[0-9a-fA-F.:]*$ ]] || die "'${interface}' is no IP address." ;;
+    master)
+        [[ ${interface} =~ ^[0-9a-fA-F.:]*$ ]] || die "'${interface}' is no IP address."
+        [[ -z ${api} ]] || { is_ipv4 "${api%:*}" && [[ ${api##*:} =~ ^[1-9][0-9]{0,4}$ ]]; } ||
+            die "'${api}' is no IPv4 address with a port, such as 192.0.2.11:8443."
+        ;;
     install) ;;
     *) usage "'${command}' is not minion, master or install." ;;
 esac

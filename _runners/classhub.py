@@ -2,8 +2,13 @@
 
 import contextlib
 import fcntl
+import functools
+import hashlib
+import inspect
+import json
 import logging
 import os
+import ssl
 import sys
 import threading
 import time
@@ -23,6 +28,12 @@ _SILENT = (
     "Nothing was changed: {hosts} does not answer. Bring it up and accept its key, or take it out of pillar and delete "
     "its key (salt-key -d)"
 )
+_BYPASSED = (
+    "Nothing was changed: the master's configuration has what Salt's rights do not protect. Take it out and restart "
+    "salt-master; staff get rights by classhub.staff_token.\n- {options}"
+)
+# what the master does by itself, each minute and at each event
+_UNRECORDED = ("keep_schedule", "pull_activity")
 _PULLED = 2000  # events of a node that are brought to the hub at once
 _LOOKS = 60  # seconds between two looks of the master's schedule at what is due (config/master.d/classhub.conf)
 
@@ -43,7 +54,8 @@ def deploy(test: bool = False) -> dict:
         ``hosts``: minion id -> number of changes; ``seconds``.
 
     Raises:
-        Refusal: a host does not answer (nothing was changed), or a stage failed.
+        Refusal: a host does not answer, or the master's configuration lets people around their rights (nothing was
+            changed), or a stage failed.
 
     CLI Example:
 
@@ -51,6 +63,8 @@ def deploy(test: bool = False) -> dict:
 
         salt-run classhub.deploy
     """
+    if found := __utils__["classhub_staff.bypasses"](__opts__):
+        raise Refusal(_BYPASSED.format(options="\n- ".join(found)))
     hosts = _everybody_answers()
     started = time.monotonic()
     with _following("salt/job/", started, _line):
@@ -691,9 +705,11 @@ def keep_schedule() -> dict:
     settings = __salt__["pillar.show_pillar"](name, id=name)["classhub"]
     told = {}
     if _is_due("cull", settings["cull"]["interval"]):
-        told["cull"] = _kept("cull", cull)
+        told["cull"] = _kept("cull", cull.__wrapped__)
     if _is_due("activity", settings["activity"]["interval"]):
-        told["pull_activity"] = _kept("pull_activity", lambda: pull_activity(sample=True))
+        told["pull_activity"] = _kept(
+            "pull_activity", lambda: pull_activity.__wrapped__(sample=True)
+        )
     return told
 
 
@@ -725,6 +741,166 @@ def _is_due(job: str, interval: int) -> bool:
     stamp.touch()
     os.utime(stamp, (now, now))
     return known
+
+
+# -- staff -----------------------------------------------------------------------------------------------------------
+
+
+def staff_token(user: str) -> str:
+    """Give an instructor or grader a new token, with which the command ``classhub`` says verbs as that person.
+
+    It is in a file of the master that root alone can read, and nowhere else: neither in what this returns nor in the
+    job cache. A token that the person had before is worth nothing then.
+
+    Args:
+        user: the person, on the roster as grader or instructor.
+
+    Returns:
+        where the file is; it is what the person needs as ``~/.config/classhub.json``.
+
+    Raises:
+        Refusal: the person is not staff, or the master has no way in for staff.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.staff_token grace
+    """
+    if "classhub_api" not in __opts__:
+        raise Refusal("the master has no way in for staff: run bootstrap.sh master --api ADDR:PORT")
+    role = __utils__["classhub_staff.roles"](__salt__["pillar.show_pillar"], __opts__["id"]).get(
+        user
+    )
+    if not role:
+        raise Refusal(f"{user} is not on the roster")
+    if not __utils__["classhub_staff.may"](role, "status"):
+        raise Refusal(f"{user} is a {role}, and those have no right to any verb")
+    api, file = __opts__["classhub_api"], __utils__["classhub_staff.tokens_file"](__opts__)
+    certificate = ssl.PEM_cert_to_DER_cert(Path(api["certificate"]).read_text(encoding="ascii"))
+    theirs = {
+        "url": f"https://{api['address']}:{api['port']}/",
+        "fingerprint": hashlib.sha256(certificate).hexdigest(),
+        "user": user,
+        "token": __utils__["classhub_staff.new_token"](file, user),
+    }
+    handed = file.with_name(f"{user}.json")
+    __utils__["classhub_staff.write_private"](handed, json.dumps(theirs, indent=1) + "\n")
+    return f"the token is in {handed}; hand it to {user} and remove it here"
+
+
+def staff_tokens() -> dict[str, str]:
+    """Who has a token, and since when.
+
+    Returns:
+        username -> time of UTC.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.staff_tokens
+    """
+    return __utils__["classhub_staff.holders"](__utils__["classhub_staff.tokens_file"](__opts__))
+
+
+def revoke_staff_token(user: str) -> str:
+    """Make a person's token worth nothing, at once.
+
+    Args:
+        user: the person.
+
+    Returns:
+        one sentence.
+
+    Raises:
+        Refusal: the person has none.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.revoke_staff_token grace
+    """
+    file = __utils__["classhub_staff.tokens_file"](__opts__)
+    if not __utils__["classhub_staff.revoke"](file, user):
+        raise Refusal(f"{user} has no token")
+    file.with_name(f"{user}.json").unlink(missing_ok=True)
+    return f"{user} has no token any more"
+
+
+def audit(since: str = "", user: str = "", verb: str = "") -> list[dict]:
+    """What was done to the class by whom, on this master: by ``salt-run classhub.<verb>`` and by staff.
+
+    Args:
+        since: a time of UTC such as 2030-01-31 or 2030-01-31T12:00.
+        user: of this person alone.
+        verb: of this verb alone.
+
+    Returns:
+        entries, oldest first: ``time``, ``who``, ``how`` (salt-run or classhub), ``verb``, ``arguments``, ``outcome``
+        and Salt's ``job``. What was done has two: ``begun``, and how it ended.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.audit since=2030-01-31 user=grace
+    """
+    file = __utils__["classhub_audit.audit_file"](__opts__)
+    return list(__utils__["classhub_audit.entries"](file, str(since), user, verb))
+
+
+def _recorded(function: Callable) -> Callable:
+    """A verb that is in the record before it begins, and again when it has ended."""
+
+    @functools.wraps(function)
+    def recorded(*args: object, **kwargs: object) -> object:
+        who, _, way = __user__.partition("@")
+        if function.__name__ in _UNRECORDED and not way:
+            return function(*args, **kwargs)
+        entry = {
+            "who": who,
+            "how": way or "salt-run",
+            "verb": function.__name__,
+            "arguments": inspect.signature(function).bind(*args, **kwargs).arguments,
+            "job": __jid__,
+        }
+        try:
+            _record(**entry, outcome="begun")
+        except OSError as error:
+            raise Refusal(f"Nothing was done, for it cannot be recorded: {error}") from None
+        outcome = "failed without a word"
+        try:
+            returned = function(*args, **kwargs)
+            outcome = _outcome(returned)
+            return returned
+        except Refusal as refusal:
+            outcome = f"refused: {refusal}"
+            raise
+        except Exception as error:
+            outcome = f"failed: {error!r}"
+            raise
+        finally:
+            try:
+                _record(**entry, outcome=outcome)
+            except OSError as error:
+                log.error("the end of classhub.%s cannot be recorded: %s", function.__name__, error)
+
+    return recorded
+
+
+def _record(**entry: object) -> None:
+    __utils__["classhub_audit.append"](__utils__["classhub_audit.audit_file"](__opts__), **entry)
+
+
+def _outcome(returned: object) -> str:
+    """How a verb ended: of a table, how many did how."""
+    table = returned.get("table") if isinstance(returned, dict) else None
+    if not isinstance(table, dict):
+        return "done"
+    words = [str(told).partition(":")[0] for told in table.values()]
+    return ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words)) or "done"
 
 
 def _course(verb: str, *args: str, **kwargs: object) -> dict:
@@ -857,3 +1033,9 @@ def _summary(outcome: dict) -> tuple[dict[str, int], list[str]]:
             if stage["result"] is False and not returned:
                 failures.append(f"{stage.get('__id__')}: {stage['comment']}")
     return changes, failures
+
+
+# Every verb, so that none that is added can be forgotten. Names first: Salt leaves weak references among the globals.
+for _name, _function in list(globals().items()):
+    if _name[0] != "_" and inspect.isfunction(_function) and _function.__module__ == __name__:
+        globals()[_name] = _recorded(_function)

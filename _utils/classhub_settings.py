@@ -321,6 +321,7 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "roster:drops": _number(0, 1_000_000),
     "roster:groups": _groups,
     "roster:first_uid": _number(2000, 60000),
+    "staff:access_servers": _texts,
     "engine:log_max_size": lambda v: size(str(v).upper()),
     "engine:log_max_file": _number(1, 100),
     "storage:driver": _one_of(DRIVERS),

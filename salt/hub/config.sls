@@ -13,6 +13,7 @@ Hub settings are written:
         domain: {{ classhub["domain"] | json }}
         public_certificate: {{ classhub["public_certificate"] | json }}
         groups: {{ classhub["roster"]["groups"] | json }}
+        access_servers: {{ classhub["staff"]["access_servers"] | json }}
         staff: {{ [classhub["roster"]["groups"]["grader"], classhub["roster"]["groups"]["instructor"]] | json }}
         course: {{ {"id": classhub["course"]["id"], "title": classhub["course"]["title"], "timezone": classhub["course"]["timezone"]} | json }}
         exchange: /home/.classhub/exchange

@@ -61,6 +61,7 @@ SETTINGS = {
     "public_certificate": False,
     "groups": {"student": "students", "grader": "graders", "instructor": "instructors"},
     "staff": ["graders", "instructors"],
+    "access_servers": [],
     "course": {"id": "intro", "title": "A class", "timezone": "Etc/UTC"},
     "exchange": "/nowhere",
     "server": {

@@ -18,7 +18,7 @@ LINKS = {
 }
 SALT_PYTHON = sorted(
     path
-    for kind in ("modules", "states", "utils", "runners", "pillar", "engines")
+    for kind in ("modules", "states", "utils", "runners", "pillar", "engines", "netapi")
     for path in (ROOT / f"_{kind}").glob("*.py")
 )
 

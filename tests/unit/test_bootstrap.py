@@ -27,6 +27,13 @@ def bootstrap(*words: str) -> subprocess.CompletedProcess[str]:
         (["minion", "--master"], "--master needs a value."),
         (["install", "--id", "hub"], "'install' does not know --id."),
         (["master", "--interface", "eth0"], "'eth0' is no IP address."),
+        *(
+            (
+                ["master", "--api", where],
+                f"'{where}' is no IPv4 address with a port, such as 192.0.2.11:8443.",
+            )
+            for where in ("8443", "hub:8443", "192.0.2.11", "192.0.2.11:x", "192.0.2.300:8443")
+        ),
         (
             ["minion", "--master", "a b", "--id", "hub"],
             "'a b' is no IPv4 address, and the nodes' firewalls need the master's.",

@@ -23,6 +23,7 @@ SETTINGS = {
     "public_certificate": False,
     "groups": {"student": "students", "grader": "graders", "instructor": "instructors"},
     "staff": ["graders", "instructors"],
+    "access_servers": ["prof"],
     "course": {"id": "intro", "title": "Fish & <Chips>", "timezone": "Europe/Paris"},
     "exchange": "/mnt/exchange",
     "server": {

@@ -21,6 +21,7 @@ def compile_pillar(tmp_path, monkeypatch):
         for n in ("compose", "for_minion", "recipe", "role_faults")
     }
     utils["classhub_roster.parse"] = roster.parse
+    utils["classhub_staff.faults"] = load("utils", "classhub_staff").faults
     calendar = load("utils", "classhub_calendar")
     utils |= {
         f"classhub_calendar.{n}": getattr(calendar, n) for n in ("plain", "faults", "cull_faults")
@@ -122,6 +123,15 @@ def test_everything_wrong_at_once(compile_pillar):
         "classhub:roster:file",
     ):
         assert sum(fault.startswith(key) for fault in faults) == 1, faults
+
+
+def test_who_may_open_servers_is_staff(compile_pillar):
+    assert compile_pillar("hub", staff={"access_servers": ["prof"]})["faults"] == []
+    where = "classhub:staff:access_servers"
+    for names in (["ada"], ["mallory"]):
+        assert compile_pillar("node1", staff={"access_servers": names})["faults"] == [
+            f"{where}: {names[0]} is not on the roster as grader or instructor"
+        ]
 
 
 def test_calendar_is_plain_text_and_its_faults_leave_none(compile_pillar):

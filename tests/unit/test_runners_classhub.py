@@ -50,7 +50,13 @@ def orchestrated():
 
 
 @pytest.fixture
-def runner(client, orchestrated, monkeypatch):
+def recorded():
+    """The entries of the record."""
+    return []
+
+
+@pytest.fixture
+def runner(client, orchestrated, recorded, monkeypatch):
     module = load("runners", "classhub")
 
     def orchestrate(sls, test):
@@ -61,6 +67,14 @@ def runner(client, orchestrated, monkeypatch):
     monkeypatch.setattr(module, "_following", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr(module, "__opts__", {"conf_file": "/etc/salt/master"}, raising=False)
     monkeypatch.setattr(module, "__salt__", {"state.orchestrate": orchestrate}, raising=False)
+    monkeypatch.setattr(module, "__user__", "root", raising=False)
+    monkeypatch.setattr(module, "__jid__", "20300101", raising=False)
+    utils = {
+        "classhub_staff.bypasses": load("utils", "classhub_staff").bypasses,
+        "classhub_audit.audit_file": lambda opts: "audit",
+        "classhub_audit.append": lambda file, **entry: recorded.append(entry),
+    }
+    monkeypatch.setattr(module, "__utils__", utils, raising=False)
     client.answers["test.ping"] = {minion: answer(True) for minion in HOSTS}
     client.answers["classhub.hosts"] = {minion: answer(HOSTS) for minion in HOSTS}
     return module
@@ -187,6 +201,56 @@ def test_a_refusal_of_the_course_is_an_error(runner, client):
     client.answers["classhub.collect"] = {"hub": answer("ERROR: there is no assignment 'x'", 1)}
     with pytest.raises(CommandExecutionError, match="^hub: there is no assignment 'x'"):
         runner.collect("x")
+
+
+# -- the record -------------------------------------------------------------------------------------------------------
+
+
+def test_a_verb_is_recorded_before_and_after(runner, client, recorded):
+    client.answers["classhub.collect"] = {"hub": answer(REPORT)}
+    runner.collect("ps1", test=True)
+    entry = {"who": "root", "how": "salt-run", "verb": "collect", "job": "20300101"}
+    entry["arguments"] = {"assignment": "ps1", "test": True}
+    assert recorded == [entry | {"outcome": "begun"}, entry | {"outcome": "1 done"}]
+
+
+def test_how_it_ended_is_recorded_in_any_case(runner, client, recorded, monkeypatch):
+    client.answers["classhub.collect"] = {"hub": answer("ERROR: there is no assignment 'x'", 1)}
+    with pytest.raises(CommandExecutionError):
+        runner.collect("x")
+    assert recorded[-1]["outcome"] == "refused: hub: there is no assignment 'x'"
+    monkeypatch.setattr(runner, "_course", lambda *args, **kwargs: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        runner.collect("x")
+    assert recorded[-1]["outcome"].startswith("failed: ZeroDivisionError")
+    outcomes = {"ada": "done: given", "bob": "failed: no home", "cleo": "done: given"}
+    monkeypatch.setattr(runner, "_course", lambda *args, **kwargs: {"table": outcomes})
+    runner.collect("ps1")
+    assert recorded[-1]["outcome"] == "2 done, 1 failed"
+
+
+def test_who_came_by_the_command_is_known(runner, client, recorded, monkeypatch):
+    monkeypatch.setattr(runner, "__user__", "gina@classhub")
+    client.answers["classhub.verify"] = {"hub": answer(REPORT)}
+    runner.verify()
+    assert {(entry["who"], entry["how"]) for entry in recorded} == {("gina", "classhub")}
+
+
+def test_what_cannot_be_recorded_is_not_done(runner, client, monkeypatch):
+    def full(file, **entry):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(runner.__utils__, "classhub_audit.append", full)
+    with pytest.raises(CommandExecutionError, match="Nothing was done, for it cannot be recorded"):
+        runner.drain("node1")
+    assert client.asked == []
+
+
+def test_a_bypassable_master_deploys_nothing(runner, client, monkeypatch):
+    monkeypatch.setitem(runner.__opts__, "external_auth", {"pam": {"carol": ["test.ping"]}})
+    with pytest.raises(CommandExecutionError, match="external_auth: whoever it lets in can run"):
+        runner.deploy()
+    assert client.asked == []
 
 
 # -- what the master does by itself ----------------------------------------------------------------------------------

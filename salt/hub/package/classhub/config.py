@@ -7,6 +7,7 @@ One function a section, which only sets values. The JSON file has these keys:
     public_certificate  whether the class shows a certificate that somebody else has signed
     groups          role in the roster -> system group of its people
     staff           those of them whose people grade
+    access_servers  people who may open students' servers
     course          id, title, timezone: pillar classhub:course
     exchange        directory of nbgrader's exchange, the same path on every node
     server          what a student's server gets: pillar classhub:server
@@ -32,6 +33,7 @@ from traitlets.config import Config
 from traitlets.utils.importstring import import_item
 
 from classhub.authenticator import LabAuthenticator
+from classhub.looks import record_looks
 from classhub.oauth import GitHub, on_roster
 from classhub.spawner import ClassSpawner
 
@@ -58,6 +60,7 @@ def configure(c: Config, settings_file: str | Path, state: Path = STATE) -> None
     set_pages(c, settings)
     set_spawner(c, settings)
     set_services(c, settings, os.environ)
+    set_rights(c, settings, state)
 
 
 def set_addresses(c: Config, settings: dict) -> None:
@@ -242,3 +245,17 @@ def set_services(c: Config, settings: dict, environment: dict) -> None:
         {"name": "culler", "scopes": culling, "services": ["culler"]},
         {"name": "pages", "scopes": pages, "groups": settings["staff"]},
     ]
+
+
+def set_rights(c: Config, settings: dict, state: Path) -> None:
+    """Instructors see everybody's server on the hub's admin page, start and stop it, and do not get into it.
+
+    Scopes of a group and not JupyterHub's `admin`, which may do anything: become anybody, and open every server.
+    """
+    instructor = ["admin-ui", "list:users", "read:users", "servers", "list:groups", "read:groups"]
+    c.JupyterHub.load_roles += [
+        {"name": "instructor", "scopes": instructor, "groups": [settings["groups"]["instructor"]]},
+        # also with nobody in it, so that who had the right before loses it
+        {"name": "looks", "scopes": ["access:servers"], "users": settings["access_servers"]},
+    ]
+    record_looks(settings["access_servers"], state / "looks.jsonl")
