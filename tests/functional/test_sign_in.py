@@ -129,8 +129,11 @@ def test_a_student_signs_in_and_starts_a_server(world):
 
 def test_the_cookies_are_for_https_alone(world):
     browser = world.browser()
+    world.begun(browser)
+    assert "oauthenticator-state" in browser.cookies
+    assert all(cookie.secure for cookie in browser.cookies)
     world.sign_in("ada", 101, browser, "oauth_login?next=%2Fhub%2Fhome")
-    assert browser.cookies
+    assert "oauthenticator-state" not in browser.cookies
     assert all(cookie.secure for cookie in browser.cookies)
 
 
@@ -164,14 +167,14 @@ def test_a_login_of_the_roster_is_not_a_username(world):
     # the account that is called as the student is here is somebody else's
     page = world.sign_in("hal", 666)
     assert page.status_code == 403
-    assert "The GitHub account hal is not on the roster" in sentence(page)
+    assert "The account hal at GitHub is not on the roster" in sentence(page)
 
 
 def test_a_stranger_is_told_and_so_is_the_operator(world):
     browser = world.browser()
     page = world.sign_in("Mallory", 666, browser)
     assert page.status_code == 403
-    assert "The GitHub account mallory is not on the roster of this class." in sentence(page)
+    assert "The account mallory at GitHub is not on the roster of this class." in sentence(page)
     assert "Sign-in refused: 'mallory' is not on the roster" in world.told()
     assert "mallory" not in world.identities
     assert world.me(browser) == {}
@@ -189,7 +192,7 @@ def test_a_name_that_somebody_else_has_taken_is_refused_until_it_is_forgotten(wo
     world.sign_in("dan", 106)
     page = world.sign_in("dan", 667)
     assert page.status_code == 403
-    assert "dan has signed in with another GitHub account before" in sentence(page)
+    assert "dan has signed in with another account at GitHub before" in sentence(page)
     assert "classhub.forget_identity dan" in world.told()
     assert world.identities["dan"] == "106"
     assert forget(world, "dan", "--test") == "done: would be forgotten"
@@ -448,7 +451,9 @@ def test_system_accounts_are_nobody_even_if_the_roster_and_a_group_say_so(world,
 
 
 def test_a_system_account_that_is_not_on_the_roster(world):
-    assert "daemon is not on the roster" in sentence(world.sign_in("daemon", 2))
+    assert "The account daemon at GitHub is not on the roster" in sentence(
+        world.sign_in("daemon", 2)
+    )
 
 
 AWAY = [

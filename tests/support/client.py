@@ -98,10 +98,14 @@ class Student:
 
     # -- signing in ---------------------------------------------------------------------------
     def sign_in(self) -> "Student":
-        """Fill in the form, then take an API token as the token page does."""
+        """Fill in the form, then take an API token."""
         answer = self.send_sign_in_form()
         where = f"{answer.status_code} at {answer.url}"
         assert where == f"200 at {self.hub('home')}", f"{self.name} could not sign in: {where}"
+        return self.take_token()
+
+    def take_token(self) -> "Student":
+        """An API token of whoever is signed in, as the token page makes one."""
         made = self.session.post(
             self.hub(f"api/users/{self.name}/tokens"),
             headers={"X-XSRFToken": self._xsrf(), "Referer": self.hub("token")},

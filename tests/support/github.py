@@ -131,16 +131,19 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 @contextmanager
-def running(callback: str, certificate: Path | None = None) -> Iterator[GitHub]:
+def running(
+    callback: str, certificate: Path | None = None, address: str = "127.0.0.1"
+) -> Iterator[GitHub]:
     """A GitHub on a free port of this machine.
 
     Args:
         callback: where the class is registered to be called back
         certificate: PEM of certificate and key for localhost; https then
+        address: of this machine
     """
     site = GitHub(callback)
-    server = Server(("127.0.0.1", 0), type("Handler", (Handler,), {"site": site}))
-    site.url = f"http://127.0.0.1:{server.server_port}"
+    server = Server((address, 0), type("Handler", (Handler,), {"site": site}))
+    site.url = f"http://{address}:{server.server_port}"
     if certificate:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(certificate)

@@ -123,3 +123,33 @@ def test_a_faulty_class_gets_the_report_alone(tmp_path):
     report = str(compiled["Class settings are valid"])
     assert "classhub:server:memory: '1 GBB' is not a size" in report
     assert "classhub:domain: 'nope' is not a domain name" in report
+
+
+def test_the_hub_is_told_whose_login_is_whose(as_minion):
+    chunks = as_minion("campus", "hub").cmd("state.show_lowstate")
+    (logins,) = [chunk for chunk in chunks if chunk["name"] == "/etc/jupyterhub/logins.json"]
+    told = {name: name for name in ("prof", "grace", "ada", "bob", "eve")}
+    assert logins["dataset"] == told | {"hz-cleo": "cleo", "0xdan": "dan"}
+    assert (logins["mode"], logins["group"]) == ("0640", "jupyterhub")
+    assert logins["show_changes"] is False
+
+
+def test_the_client_secret_is_for_the_hub_alone(as_minion):
+    secret = "not-a-secret-but-an-example"
+    chunks = as_minion("campus", "hub").cmd("state.show_lowstate")
+    having = [chunk for chunk in chunks if secret in str(chunk)]
+    assert [chunk["name"] for chunk in having] == ["/etc/jupyterhub/classhub.json"]
+    assert (having[0]["mode"], having[0]["show_changes"]) == ("0640", False)
+    for minion in ("proxy", "node1"):
+        caller = as_minion("campus", minion)
+        assert secret not in str(caller.cmd("state.show_lowstate"))
+
+
+def test_the_proxy_does_not_know_the_key_of_the_hubs_database(as_minion):
+    chunks = as_minion("campus", "hub").cmd("state.show_lowstate")
+    generated = {chunk["name"]: chunk["keys"] for chunk in chunks if chunk["fun"] == "generated"}
+    assert generated["/etc/jupyterhub/crypt.env"] == ["JUPYTERHUB_CRYPT_KEY"]
+    assert "JUPYTERHUB_CRYPT_KEY" not in generated["/etc/jupyterhub/secrets.env"]
+    units = ROOT / "salt/hub/files"
+    assert "crypt.env" in (units / "jupyterhub.service").read_text()
+    assert "crypt.env" not in (units / "jupyterhub-proxy.service").read_text()

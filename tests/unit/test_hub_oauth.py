@@ -91,7 +91,7 @@ def test_lti_lets_in_who_is_on_the_roster(logins):
     assert model["auth_state"] == {"uid": 20001, "role": "student"}
     with pytest.raises(Refusal) as caught:
         asyncio.run(made.get_authenticated_user(None, claims | {"email": "eve@elsewhere.example"}))
-    assert "The LTI 1.3 account eve@elsewhere.example is not" in caught.value.jupyterhub_message
+    assert "The account eve@elsewhere.example at LTI 1.3 is not" in caught.value.jupyterhub_message
 
 
 def test_nothing_of_what_was_proved_is_kept(logins):

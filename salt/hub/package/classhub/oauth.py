@@ -20,19 +20,19 @@ from classhub import identities
 from classhub.authenticator import Roster
 
 STRANGER = (
-    "The {service} account {login} is not on the roster of this class. If you have another one, sign out of {service} "
-    "and sign in with that. If not, tell the course staff which {service} account is yours."
+    "The account {login} at {service} is not on the roster of this class. If you have another one, sign out of {service} "
+    "and sign in with that. If not, tell the course staff which account is yours."
 )
 NOT_READY = (
     "You are on the roster, but the account {username} is not ready yet. Try again in a few minutes, or tell the "
     "course staff."
 )
 OTHER_ACCOUNT = (
-    "{username} has signed in with another {service} account before. If this one is your new one, ask the course staff "
+    "{username} has signed in with another account at {service} before. If this one is your new one, ask the course staff "
     "to have the old one forgotten."
 )
 CONFLICT = (
-    "You have signed in with this {service} account as somebody else before: the roster has changed, or the account's "
+    "You have signed in with this account at {service} as somebody else before: the roster has changed, or the account's "
     "name has. Tell the course staff."
 )
 DENIED = "You did not let {service} tell the class who you are. Sign in again, and allow it."
