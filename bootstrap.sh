@@ -205,7 +205,8 @@ classhub_api:
 EOF
 }
 
-# salt-api ignores the Saltfile, and ends without a word where it finds no configuration: hence the -c.
+# salt-api ignores the Saltfile, and ends without a word where it finds no configuration: hence the -c. It logs to the
+# journal, which has an end: wrong tokens could fill a file.
 api_unit() {
     cat <<EOF
 [Unit]
@@ -214,7 +215,7 @@ After=network-online.target salt-master.service
 Wants=network-online.target
 
 [Service]
-ExecStart=${VENV}/bin/salt-api -c /etc/salt
+ExecStart=${VENV}/bin/salt-api -c /etc/salt --log-file=/dev/null
 UMask=0077
 TimeoutStopSec=30
 Restart=on-failure

@@ -156,7 +156,7 @@ class _Request(http.server.BaseHTTPRequestHandler):
             raise _Refused(HTTPStatus.NOT_FOUND, "there is nothing here but the class's verbs")
         try:
             asked = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             asked = None
         texts = ("user", "token", "verb")
         shape = dict.fromkeys(texts, str) | {"words": list, "options": dict}

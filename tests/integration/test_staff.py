@@ -13,6 +13,7 @@ import socket
 import ssl
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -83,6 +84,7 @@ def master(salt_factories, top, api):
 def service(master, api, top):
     """salt-api as its unit runs it."""
     command = [Path(sys.executable).with_name("salt-api"), "-c", Path(master.config_file).parent]
+    command += ["--log-file=/dev/null"]
     with (top / "api.log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
@@ -140,22 +142,22 @@ def staff(master, service, top):
     return found
 
 
-def request(staff, body=b"", method="POST", path="/", who="gina", **headers):
+def request(staff, body=b"", method="POST", path="/", source="127.0.0.1", **headers):
     """What the master answers to a request of any kind: status and body."""
-    context = ssl._create_unverified_context()
-    port = int(staff.known[who]["url"].split(":")[2].strip("/"))
-    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=context)
+    port = int(staff.known["gina"]["url"].split(":")[2].strip("/"))
+    options = {"context": ssl._create_unverified_context(), "source_address": (source, 0)}
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=60, **options)
     with contextlib.closing(connection):
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
 
 
-def asked(staff, who="gina", **changes):
+def asked(staff, who="gina", source="127.0.0.1", **changes):
     """A request as the command sends it, changed."""
     body = {key: staff.known[who][key] for key in ("user", "token")}
     body |= {"verb": "status", "words": ["ps1"], "options": {}} | changes
-    return request(staff, json.dumps(body).encode())
+    return request(staff, json.dumps(body).encode(), source=source)
 
 
 # -- what is allowed --------------------------------------------------------------------------------------------------
@@ -179,6 +181,18 @@ def test_it_is_recorded_before_and_after(staff):
     assert begun["job"] == ended["job"]
     assert begun["time"] <= ended["time"]
     assert staff.log.stat().st_mode & 0o777 == 0o600
+
+
+def test_two_at_once_are_not_taken_for_each_other(staff):
+    said = {("gina", "ps61"), ("prof", "ps62"), ("late", "ps63"), ("prof", "ps64")}
+    with ThreadPoolExecutor() as pool:
+        done = list(pool.map(lambda one: staff.say(one[0], "status", one[1]).returncode, said))
+    assert done == [0] * len(said)
+    entries = [
+        line for line in staff.entries(verb="status") if line["arguments"]["assignment"] > "ps6"
+    ]
+    assert said <= {(line["who"], line["arguments"]["assignment"]) for line in entries}
+    assert len({line["job"] for line in entries}) == len(entries) / 2
 
 
 def test_somebody_failed_is_the_exit_code(staff):
@@ -273,7 +287,8 @@ def test_batches_are_not_requests(staff):
     for batch in ([one, one | {"fun": "salt.cmd"}], "status", 5, None):
         assert request(staff, json.dumps(batch).encode())[0] == 400
     assert request(staff, b"client=runner&fun=classhub.status")[0] == 400
-    assert request(staff, b"\xff\xfe{")[0] == 400
+    for nonsense in (b"\xff\xfe{", b"[" * 60000, b"1" * 60000):
+        assert request(staff, nonsense)[0] == 400
 
 
 @pytest.mark.parametrize(
@@ -303,11 +318,14 @@ def test_a_large_request_is_not_read(staff):
 
 def test_a_wrong_token_is_refused_in_the_same_words_as_a_wrong_name(staff):
     other = staff.known["prof"]["token"]
+    recorded = staff.log.read_bytes()
     tries = [{"token": "x"}, {"token": other}, {"token": "\ud800"}, {"token": ""}]
     tries += [{"user": "root"}, {"user": "nobody"}, {"user": "prof"}, {"user": ""}]
     assert {asked(staff, **wrong) for wrong in tries} == {
         (401, '{"error": "the name or the token is wrong"}')
     }
+    assert staff.log.read_bytes() == recorded  # strangers cannot fill the disk
+    assert "127.0.0.1: a wrong token of 'nobody'" in (staff.top / "api.log").read_text()
     said = staff.say("gina", "status", "ps1", CLASSHUB_TOKEN=other)
     assert said.returncode == 2
     assert said.stderr == "classhub: the class does not know you: the name or the token is wrong\n"
@@ -366,6 +384,7 @@ def test_one_address_cannot_take_all_the_room(staff, api):
             stack.enter_context(socket.create_connection(("127.0.0.1", api["port"])))
         with pytest.raises(OSError):  # noqa: PT011 - of TLS or of the socket, as it happens
             asked(staff)
+        assert asked(staff, source="127.0.0.2")[0] == 200
     wait_until("there is room again", lambda: asked(staff)[0] == 200, 60, ignoring=(OSError,))
 
 
