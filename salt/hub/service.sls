@@ -27,6 +27,7 @@ Hub service is running:
       - /etc/jupyterhub/jupyterhub_config.d
       - /etc/jupyterhub/listen.env
       - /etc/jupyterhub/secrets.env
+      - /var/lib/jupyterhub/cookie_secret
       - /opt/jupyterhub/classhub-package
       - /opt/jupyterhub/requirements.sha256
     - require:

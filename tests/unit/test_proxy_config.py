@@ -13,9 +13,10 @@ from pathlib import Path
 import jinja2
 import pytest
 
+from tests.support.loading import ROOT, load
 from tests.support.waiting import wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
+certificates = load("utils", "classhub_certificate")
 TEMPLATE = ROOT / "salt/proxy/files/nginx.conf.jinja"
 SETTINGS = {"body_size": "100m", "hsts": 31536000, "sign_in_rate": 60, "sign_in_burst": 300}
 
@@ -28,7 +29,8 @@ def render(**changes) -> str:
         domain="class.example.edu",
         hub_address="192.0.2.11",
         hub_port=8000,
-        api_port=8081,
+        tls_port=8443,
+        acme=changes.pop("acme", False),
         proxy=SETTINGS | changes,
     )
 
@@ -50,20 +52,20 @@ def certificate(tmp_path_factory) -> Path:
     ]
     argv += ["-keyout", f"{folder}/class.key", "-out", f"{folder}/class.crt"]
     subprocess.run(argv, check=True, capture_output=True)
+    authority = certificates.authority()
+    (folder / "hub-ca.crt").write_text(certificates.public(authority))
+    (folder / "hub.pem").write_text(certificates.issue(authority, "hub.classhub.internal"))
     return folder
 
 
-@pytest.mark.skipif(
-    not shutil.which("nginx"),
-    reason="nginx is not installed here; in the lab the proxy reads the same settings",
-)
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"hsts": 0}, {"body_size": "1g"}, {"sign_in_rate": 1, "sign_in_burst": 0}],
-    ids=["defaults", "without HSTS", "large uploads", "strict sign-in"],
+    [{}, {"hsts": 0}, {"body_size": "1g"}, {"sign_in_rate": 1, "sign_in_burst": 0}, {"acme": True}],
+    ids=["defaults", "without HSTS", "large uploads", "strict sign-in", "ACME"],
 )
 def test_nginx_accepts_the_settings(changes, certificate, tmp_path):
     settings = render(**changes).replace("/etc/classhub/tls", str(certificate))
+    settings = settings.replace("/etc/classhub/hub-ca.crt", f"{certificate}/hub-ca.crt")
     settings = settings.replace("pid /run/nginx.pid", f"pid {tmp_path}/nginx.pid")
     path = tmp_path / "nginx.conf"
     path.write_text(settings, encoding="utf-8")
@@ -76,6 +78,20 @@ def test_nginx_accepts_the_settings(changes, certificate, tmp_path):
 def test_redirect_names_the_class_and_not_what_the_client_said():
     assert "return 301 https://class.example.edu$request_uri;" in render()
     assert "https://$host" not in render()
+
+
+def test_challenges_of_acme_are_answered_before_the_redirect():
+    assert "acme-challenge" not in render()
+    assert "root /var/lib/acme;" in block(
+        "location /.well-known/acme-challenge/", render(acme=True)
+    )
+
+
+def test_the_hub_is_believed_by_its_own_authority_alone():
+    assert render().count("proxy_ssl_verify on;") == 1
+    assert "proxy_ssl_trusted_certificate /etc/classhub/hub-ca.crt;" in render()
+    assert "http://hub" not in render()
+    assert "http://servers" not in render()
 
 
 def test_other_names_get_no_answer():
@@ -120,8 +136,8 @@ def block(head: str, text: str = "") -> str:
     [("location /", "servers"), ("location = /", "hub"), ("location /hub/", "hub")],
 )
 def test_hubs_own_pages_do_not_need_its_proxy(location, upstream):
-    address = {"servers": "192.0.2.11:8000", "hub": "192.0.2.11:8081"}[upstream]
-    assert f"proxy_pass http://{upstream};" in block(location)
+    address = {"servers": "192.0.2.11:8000", "hub": "192.0.2.11:8443"}[upstream]
+    assert f"proxy_pass https://{upstream};" in block(location)
     assert f"server {address};" in block(f"upstream {upstream}")
 
 
@@ -173,11 +189,14 @@ def free_port() -> int:
 def running(certificate, tmp_path):
     """``running(*ups)`` -> what nginx answers to a path, while those of "hub" and "servers" run."""
     with contextlib.ExitStack() as stack:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate / "hub.pem")
 
         def start(*ups):
             ports = {name: free_port() for name in ("hub", "servers", "https")}
             for name in ups:
                 server = http.server.ThreadingHTTPServer(("127.0.0.1", ports[name]), Upstream)
+                server.socket = tls.wrap_socket(server.socket, server_side=True)
                 server.says = name
                 stack.callback(server.server_close)
                 stack.callback(server.shutdown)
@@ -186,13 +205,14 @@ def running(certificate, tmp_path):
             shutil.copy(ROOT / "salt/proxy/files/outage.html", tmp_path)
             for old, new in {
                 "/etc/classhub/tls": str(certificate),
+                "/etc/classhub/hub-ca.crt": f"{certificate}/hub-ca.crt",
                 "/etc/classhub;": f"{tmp_path};",
                 "pid /run/nginx.pid": f"daemon off; pid {tmp_path}/nginx.pid",
                 "user www-data": "user root",
                 "listen 80": f"listen 127.0.0.1:{free_port()}",
                 "listen 443": f"listen 127.0.0.1:{ports['https']}",
                 "192.0.2.11:8000": f"127.0.0.1:{ports['servers']}",
-                "192.0.2.11:8081": f"127.0.0.1:{ports['hub']}",
+                "192.0.2.11:8443": f"127.0.0.1:{ports['hub']}",
             }.items():
                 assert old in text, old
                 text = text.replace(old, new)
@@ -232,10 +252,6 @@ WHO = [
 ]
 
 
-@pytest.mark.skipif(
-    not shutil.which("nginx"),
-    reason="nginx is not installed here; in the lab the proxy reads the same settings",
-)
 @pytest.mark.skipif(os.geteuid() != 0, reason="nginx has its directories for root")
 @pytest.mark.parametrize(("ups", "hub", "servers"), WHO)
 def test_outage_of_the_hub_or_of_its_proxy_is_explained(running, ups, hub, servers):
