@@ -96,6 +96,25 @@ def _people_of(states: list[dict]) -> dict[str, str]:
     }
 
 
+def certificate() -> dict:
+    """The certificate that students see. For the proxy host.
+
+    Returns:
+        ``names``, ``issuer``, ``self_signed``, ``begins`` and ``ends`` (UTC), ``days_left``, ``fingerprint``
+        (SHA-256), ``key_fits``: whether its key belongs to it, and ``is_for_domain``.
+
+    Raises:
+        CommandExecutionError: there is none, or it cannot be read.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt proxy classhub.certificate
+    """
+    return __salt__["classhub_certificate.shown"]()
+
+
 def assignments() -> dict:
     """The assignments of the course, and how far each has come.
 

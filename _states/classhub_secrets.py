@@ -3,14 +3,11 @@
 No value is in pillar, in a result or in a comment.
 """
 
-import os
 import re
 import secrets
-import stat
-import tempfile
 from pathlib import Path
 
-from salt.exceptions import CommandExecutionError, SaltInvocationError
+from salt.exceptions import SaltInvocationError
 
 __virtualname__ = "classhub_secrets"
 
@@ -27,7 +24,7 @@ def generated(
 ) -> dict:
     """An environment file has a random value for each key; values that are there are kept.
 
-    Keys that the file has besides these stay too. To change a secret, delete its line.
+    Keys that the file has besides these stay too. To change a secret: ``classhub_secrets.rotate``.
 
     Args:
         name: path of the file, lines of KEY=value.
@@ -85,7 +82,7 @@ def _read(path: Path) -> dict[str, str]:
 def _written(path: Path, text: str | None, made: dict, owner: tuple[str, str, str]) -> dict:
     """The result of a state that writes `text`, if any, and puts owner and mode right."""
     ret = {"name": str(path), "changes": dict(made), "result": True, "comment": f"{path} is right"}
-    if text is None and _owner(path) != owner:
+    if text is None and __utils__["classhub_file.owner"](str(path)) != owner:
         ret["changes"]["owner"] = " ".join(owner)
     if not ret["changes"]:
         return ret
@@ -93,34 +90,8 @@ def _written(path: Path, text: str | None, made: dict, owner: tuple[str, str, st
     if __opts__["test"]:
         return ret | {"result": None, "comment": f"{path} would be written: {what}"}
     try:
-        _write(path, path.read_text(encoding="utf-8") if text is None else text, owner)
-    except (OSError, CommandExecutionError) as error:
+        kept = path.read_text(encoding="utf-8") if text is None else text
+        __utils__["classhub_file.write"](str(path), kept, *owner)
+    except (OSError, LookupError) as error:
         return ret | {"changes": {}, "result": False, "comment": f"{path}: {error}"}
     return ret | {"comment": f"{path} was written: {what}"}
-
-
-def _owner(path: Path) -> tuple[str, str, str]:
-    there = path.stat()
-    mode = f"{stat.S_IMODE(there.st_mode):04o}"
-    user = __salt__["file.uid_to_user"](there.st_uid)
-    return user, __salt__["file.gid_to_group"](there.st_gid), mode
-
-
-def _write(path: Path, text: str, owner: tuple[str, str, str]) -> None:
-    """Write beside and rename: nobody sees half a file, or one that others may read."""
-    user, group, mode = owner
-    uid, gid = __salt__["file.user_to_uid"](user), __salt__["file.group_to_gid"](group)
-    if uid == "" or gid == "":
-        raise CommandExecutionError(f"there is no user {user} or no group {group}")
-    descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            os.fchown(file.fileno(), uid, gid)
-            os.fchmod(file.fileno(), int(mode, 8))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError:
-        os.unlink(beside)
-        raise

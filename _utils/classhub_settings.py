@@ -5,6 +5,7 @@ changes anything.
 """
 
 import copy
+import datetime
 import difflib
 import hashlib
 import ipaddress
@@ -14,10 +15,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 ROLES = ("proxy", "hub", "node")
 DRIVERS = ("nfs", "shared", "local")
-TLS = ("self-signed", "files")
+TLS = ("self-signed", "files", "acme")
 AUTHENTICATORS = ("lab", "github", "oauth")
 PENALTIES = ("none", "zero")
 # settings that only one role may read; every other minion gets them empty
@@ -30,7 +32,7 @@ PRIVATE = {
     "course:source:deploy_key": "hub",
 }
 
-_PORTS = ("port", "api_port", "proxy_api_port", "formgrader_port", "dashboard_port")
+_PORTS = ("port", "tls_port", "api_port", "proxy_api_port", "formgrader_port", "dashboard_port")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE = re.compile(r"(\d+)([KMGT]?)")
 _HOST_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -52,6 +54,8 @@ _DECIDED = re.compile(
     r"any_allow_config|allow(?!ed_idps).*|admin.*|whitelist|blocked_users|manage_.*|groups|logins_file|enable_auth_state"
     r"|auth_refresh.*|refresh_.*|delete_invalid_users"
 )
+_EMAIL = re.compile(r"[\w.+-]+@[A-Za-z0-9][\w.-]*")
+_HTTPS = re.compile(r"https://[A-Za-z0-9][\w.-]*(:\d+)?(/[\w./~-]*)?")
 
 
 def size(text: str | int) -> int:
@@ -361,6 +365,7 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "cull:before_due": _number(0, 7 * 24 * 60),
     "cull:pins": _texts,
     "hub:port": _PORT,
+    "hub:tls_port": _PORT,
     "hub:api_port": _PORT,
     "hub:proxy_api_port": _PORT,
     "hub:formgrader_port": _PORT,
@@ -376,6 +381,10 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "proxy:tls": _one_of(TLS),
     "proxy:certificate": _optional(_pem("CERTIFICATE")),
     "proxy:key": _optional(_pem("PRIVATE KEY")),
+    "proxy:acme:email": _optional(_matches(_EMAIL, "an address for mail")),
+    "proxy:acme:directory": _matches(_HTTPS, "the https address of an ACME directory"),
+    "proxy:acme:ca_bundle": _optional(_pem("CERTIFICATE")),
+    "proxy:warn_days": _number(0, 365),
     "proxy:body_size": size,
     "proxy:sign_in_rate": _number(1, 100_000),
     "proxy:sign_in_burst": _number(0, 100_000),
@@ -570,14 +579,38 @@ def _certificate(proxy: dict, domain: str) -> list[str]:
     if not proxy["certificate"]:
         return ["classhub:proxy:certificate: missing; classhub:proxy:tls is files"]
     try:
-        names = _names(_leaf(proxy["certificate"]))
+        leaf = _leaf(proxy["certificate"])
     except ValueError as error:
         return [f"classhub:proxy:certificate: cannot be read: {error}"]
+    faults, names, ends = [], _names(leaf), leaf.not_valid_after_utc
     if not {domain, f"*.{domain.partition('.')[2]}"} & set(names):
-        return [
+        faults.append(
             f"classhub:proxy:certificate: is for {', '.join(names) or 'no name'}, not for {domain}"
+        )
+    if ends <= _now():
+        faults.append(f"classhub:proxy:certificate: expired on {ends:%Y-%m-%d}; put a new one")
+    return faults + _key(proxy["key"], leaf)
+
+
+def _key(key: str, leaf: x509.Certificate) -> list[str]:
+    """What is wrong with the key, where it is told: in the settings of the proxy alone."""
+    if not key:
+        return []
+    try:
+        public = serialization.load_pem_private_key(key.encode(), password=None).public_key()
+    except TypeError:
+        return [
+            "classhub:proxy:key: has a password, which nobody could give at a start; take it off"
         ]
+    except ValueError:
+        return ["classhub:proxy:key: cannot be read as the PEM text of a private key"]
+    if public != leaf.public_key():
+        return ["classhub:proxy:key: does not belong to classhub:proxy:certificate"]
     return []
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
 
 
 def _leaf(pem: str) -> x509.Certificate:
@@ -598,6 +631,8 @@ def is_public(proxy: dict) -> bool:
     Args:
         proxy: settings ``classhub:proxy``.
     """
+    if proxy["tls"] == "acme":
+        return True
     if proxy["tls"] != "files" or not proxy["certificate"]:
         return False
     try:

@@ -17,6 +17,12 @@ declare -rA PACKAGES=(
     [git]=git
     [ps]=procps
     [R]=r-cran-irkernel
+    # what proxy and hub run, for tests without the lab, and an ACME authority to ask
+    [nginx]=nginx-light
+    [certbot]=certbot
+    [stunnel4]=stunnel4
+    [configurable-http-proxy]=node-configurable-http-proxy
+    [pebble]=pebble
 )
 
 die() {
@@ -40,6 +46,10 @@ install_packages() {
     echo "lab: installing ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -q
+    # Tests start an nginx of their own: the package's service would take ports 80 and 443.
+    if [[ -d /run/systemd/system && " ${missing[*]} " == *" nginx-light "* ]]; then
+        systemctl mask --quiet nginx.service
+    fi
     # docker.io would start an engine of its own where systemd runs; that one is as good as the lab's.
     apt-get install -q -y --no-install-recommends "${missing[@]}"
 }

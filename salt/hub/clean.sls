@@ -1,6 +1,6 @@
 # Takes JupyterHub off the host: services, virtual environment, settings and secrets. Accounts, homes and the hub's
 # database in /var/lib/jupyterhub and what is recorded in /srv/stats stay: they are the class's, not the installation's.
-{%- for unit in ["jupyterhub", "jupyterhub-proxy", "classhub-dashboard"] %}
+{%- for unit in ["jupyterhub", "jupyterhub-proxy", "classhub-tls", "classhub-dashboard"] %}
 Hub unit {{ unit }} is stopped:
   service.dead:
     - name: {{ unit }}
@@ -21,7 +21,11 @@ Hub virtual environment is absent:
 
 Hub settings are absent:
   file.absent:
-    - name: /etc/jupyterhub
+    - names:
+      - /etc/jupyterhub
+      - /etc/classhub/ca
+      - /etc/classhub/stunnel
     - require:
+      - service: Hub unit classhub-tls is stopped
       - service: Hub unit jupyterhub is stopped
       - service: Hub unit jupyterhub-proxy is stopped

@@ -101,6 +101,19 @@ Hub token of the culler is there:
     - require:
       - classhub_secrets: Hub secrets are generated
 
+# alone, because a restart for another's secret would cut every student
+Hub secret of the proxy is there:
+  classhub_secrets.copied:
+    - name: /etc/jupyterhub/proxy.env
+    - source: /etc/jupyterhub/secrets.env
+    - key: CONFIGPROXY_AUTH_TOKEN
+    - prefix: "CONFIGPROXY_AUTH_TOKEN="
+    - user: root
+    - group: root
+    - mode: "0600"
+    - require:
+      - classhub_secrets: Hub secrets are generated
+
 # as a request header, for curl: a token in its arguments would be in the process list
 Hub token of the proxy's unit is there:
   classhub_secrets.copied:

@@ -2,6 +2,7 @@
 # its proxy. Needs: common, engine, storage. Starts without the image: students are told that it is not ready yet.
 include:
   - hub.swarm
+  - hub.authority
   - hub.users
   - hub.logins
   - hub.image
@@ -12,5 +13,6 @@ include:
   - course
   - hub.config
   - hub.proxy
+  - hub.tls
   - hub.service
   - hub.activity

@@ -5,4 +5,5 @@ Hub packages are installed:
       - curl
       - node-configurable-http-proxy
       - python3-venv
+      - stunnel4
     - install_recommends: False

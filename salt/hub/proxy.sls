@@ -1,4 +1,4 @@
-# JupyterHub's proxy, in front of the hub and of every server. A restart of it cuts every student's connection, so it
+# JupyterHub's proxy, in front of the hub and of every server, on the loopback: hub.tls is in front of it. A restart of it cuts every student's connection, so it
 # happens for nothing but its own unit, addresses and secret.
 include:
   - hub.packages
@@ -28,10 +28,11 @@ Hub proxy service is running:
     - reads:
       - /etc/systemd/system/jupyterhub-proxy.service
       - /etc/jupyterhub/listen.env
-      - /etc/jupyterhub/secrets.env
+      - /etc/jupyterhub/proxy.env
     - require:
       - pkg: Hub packages are installed
       - file: Hub proxy unit is there
       - file: Hub proxy has its routes restored
       - file: Hub addresses for the units are written
+      - classhub_secrets: Hub secret of the proxy is there
       - classhub_secrets: Hub token of the proxy's unit is there

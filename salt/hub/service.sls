@@ -29,6 +29,7 @@ Hub service is running:
       - /etc/jupyterhub/listen.env
       - /etc/jupyterhub/secrets.env
       - /etc/jupyterhub/crypt.env
+      - /var/lib/jupyterhub/cookie_secret
       - /opt/jupyterhub/classhub-package
       - /opt/jupyterhub/requirements.sha256
     - require:

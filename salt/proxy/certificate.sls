@@ -1,4 +1,5 @@
-# The certificate of the class's domain: from pillar, or self-signed. The directory is mounted into nginx's container,
+# The certificate of the class's domain: from pillar, or self-signed. With ACME (proxy.acme) a self-signed one stands in
+# until the first is there: nginx must run for that. The directory is mounted into nginx's container,
 # whose master process alone reads the key.
 # Needs: nothing.
 {%- set classhub = pillar["classhub"] %}
@@ -46,6 +47,9 @@ Proxy key is there:
     - group: root
     - mode: "0600"
     - makedirs: True
+    {%- if proxy["tls"] == "acme" %}
+    - creates: {{ tls }}/class.crt
+    {%- endif %}
     - require:
       - file: Proxy certificate directory is there
 
@@ -64,6 +68,9 @@ Proxy certificate is there:
     - group: root
     - mode: "0644"
     - makedirs: True
+    {%- if proxy["tls"] == "acme" %}
+    - creates: {{ tls }}/class.crt
+    {%- endif %}
     - require:
       - x509: Proxy key is there
 {%- endif %}

@@ -11,7 +11,8 @@ Proxy settings are written:
         domain: {{ classhub["domain"] | json }}
         hub_address: {{ classhub["hub_host"]["address"] | json }}
         hub_port: {{ classhub["hub"]["port"] }}
-        api_port: {{ classhub["hub"]["api_port"] }}
+        tls_port: {{ classhub["hub"]["tls_port"] }}
+        acme: {{ (classhub["proxy"]["tls"] == "acme") | json }}
         proxy:
           body_size: {{ classhub["proxy"]["body_size"] | lower | json }}
           hsts: {{ classhub["proxy"]["hsts"] }}

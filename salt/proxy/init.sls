@@ -4,4 +4,7 @@ include:
   - proxy.image
   - proxy.certificate
   - proxy.config
+  - proxy.authority
   - proxy.service
+  - proxy.acme
+  - proxy.watch

@@ -1,11 +1,13 @@
 # nginx's container, kept by systemd: a new image restarts it, new settings or a new certificate reload it.
-# Needs: proxy.image, proxy.certificate, proxy.config.
+# Needs: proxy.image, proxy.certificate, proxy.config, proxy.authority.
 {%- set tls = "file" if pillar["classhub"]["proxy"]["tls"] == "files" else "x509" %}
 include:
   - engine
   - proxy.image
   - proxy.certificate
   - proxy.config
+  - proxy.authority
+  - proxy.webroot
 
 Proxy service names its image:
   file.managed:
@@ -39,3 +41,5 @@ Proxy service is running:
       - file: Proxy settings are written
       - file: Proxy outage page is there
       - {{ tls }}: Proxy certificate is there
+      - classhub_certificate: Proxy trusts the hub
+      - file: Proxy has a place for challenges

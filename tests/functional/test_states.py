@@ -36,6 +36,10 @@ def hub(tmp_path_factory, memory):
     (own / "_modules").mkdir()
     moved = text.replace("/var/lib/classhub/filesystem.json", str(memory))
     (own / "_modules/classhub_filesystem.py").write_text(moved)
+    text = (ROOT / "_modules/classhub_certificate.py").read_text()
+    assert text.count('"/etc/classhub/ca"') == 1
+    moved = text.replace("/etc/classhub/ca", str(memory.parent.parent / "ca"))
+    (own / "_modules/classhub_certificate.py").write_text(moved)
     return caller("lab", "hub", tmp_path_factory.mktemp("salt"), own_modules=own)
 
 
@@ -101,6 +105,7 @@ def test_every_module_of_the_tree_loads(hub):
     modules = hub.cmd("sys.list_modules", "classhub*")
     states = hub.cmd("sys.list_state_modules", "classhub*")
     nouns = {"classhub_filesystem", "classhub_image", "classhub_roster", "classhub_service"}
+    nouns |= {"classhub_certificate", "classhub_secrets"}
     assert nouns | {"classhub", "classhub_engine", "classhub_swarm"} <= set(modules)
     assert nouns | {"classhub_mine", "classhub_secrets", "classhub_swarm"} <= set(states)
 
@@ -183,6 +188,48 @@ def test_publishing_is_predicted_done_and_then_left_alone(hub):
     assert "10.77.0.11" in str(hub.cmd("mine.get", "hub", "classhub_test"))
     assert publish("node1")["changes"] == {}
     assert publish("node1", "node2")["changes"], "a new reader"
+
+
+# -- certificates -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the files are root's")
+def test_hub_has_an_authority_and_the_proxy_trusts_it(hub, memory, tmp_path):
+    ca = memory.parent.parent / "ca"
+    ca.mkdir()
+    trusted = tmp_path / "hub-ca.crt"
+    issued = {
+        "name": str(tmp_path / "hub.pem"),
+        "authority": str(ca / "current.pem"),
+        "subject": "hub.classhub.internal",
+    }
+    published = {
+        "name": "classhub_hub_authorities",
+        "function": "classhub_certificate.authorities",
+        "readers": ["proxy"],
+    }
+    trust = {"name": str(trusted), "hub": "hub", "wait": 1}
+    states = [
+        ("classhub_certificate.authority", {"name": str(ca)}),
+        ("classhub_mine.published", published),
+        ("classhub_certificate.issued", issued),
+        ("classhub_certificate.trusted", trust),
+    ]
+    for state, arguments in states:
+        predicted = single(hub, state, **arguments, test=True)
+        assert predicted["result"] is None, predicted
+        assert single(hub, state, **arguments)["changes"], state
+    for state, arguments in states:
+        for test in (True, False):
+            again = single(hub, state, **arguments, test=test)
+            assert (again["result"], again["changes"]) == (True, {}), again
+    assert trusted.read_text() == hub.cmd("classhub_certificate.authorities")
+    assert "PRIVATE" not in trusted.read_text()
+
+    hub.cmd("classhub_secrets.rotate", "authority")
+    assert [bool(single(hub, state, **arguments)["changes"]) for state, arguments in states] == [
+        True
+    ] * 4
 
 
 # -- the course -------------------------------------------------------------------------------------------------------

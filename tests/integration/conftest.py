@@ -83,7 +83,8 @@ def production(scratch: Path) -> dict[str, Any]:
 def running(salt_factories, scratch):
     """The class, with the modules that the reactor brought to its minions."""
     (scratch / "pillar").mkdir()
-    overrides = production(scratch) | {"auto_accept": True, "worker_threads": 3}
+    keys = {"gpg_keydir": str(scratch / "gpgkeys")}
+    overrides = production(scratch) | keys | {"auto_accept": True, "worker_threads": 3}
     master = salt_factories.salt_master_daemon("master", overrides=overrides)
     environment = without_docker(scratch / "bin")
     quick = {"enable_gpu_grains": False, "enable_fqdns_grains": False, "log_level_logfile": "info"}

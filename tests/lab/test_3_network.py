@@ -21,6 +21,7 @@ FORBIDDEN = {
     "the Salt master's requests": (GATEWAY, 4506),
     "the swarm's manager": ("10.77.0.11", 2377),
     "the hub's proxy": ("10.77.0.11", 8000),
+    "the hub's pages for the proxy host": ("10.77.0.11", 8443),
     "the hub's homes by NFS": ("10.77.0.11", 2049),
     "the class's front door": ("10.77.0.10", 443),
     "its own node's swarm port": ("own node", 7946),

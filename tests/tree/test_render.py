@@ -78,6 +78,31 @@ def test_a_node_mounts_the_hubs_homes(as_minion):
     assert {"hard", "nosuid", "nodev", "_netdev"} <= set(mount["opts"])
 
 
+def test_hubs_authority_is_published_to_the_proxy_host_alone(as_minion):
+    chunks = as_minion("campus", "hub").cmd("state.show_lowstate")
+    (published,) = [c for c in chunks if c["name"] == "classhub_hub_authorities"]
+    assert published["readers"] == ["proxy"]
+
+
+def test_hubs_proxy_is_reached_through_tls_alone():
+    unit = (ROOT / "salt/hub/files/jupyterhub-proxy.service").read_text()
+    assert "--ip 127.0.0.1 --port ${CLASSHUB_PORT} --api-ip 127.0.0.1 " in unit
+
+
+def test_class_by_acme_has_a_certificate_that_stands_in_before_it_asks(tmp_path):
+    root = tmp_path / "pillar"
+    root.mkdir()
+    (root / "machine.sls").write_text("classhub: {proxy: {tls: acme}}\n")
+    chunks = caller("lab", "proxy", tmp_path, root).cmd("state.show_low_sls", "proxy")
+    assert all(isinstance(chunk, dict) for chunk in chunks), "\n".join(map(str, chunks))
+    order = {chunk["__id__"]: chunk["order"] for chunk in chunks}
+    steps = ["certificate is there", "service is running", "certificate is obtained"]
+    places = [order[f"Proxy {step}"] for step in [*steps, "certificate is good"]]
+    assert places == sorted(places)
+    (stand_in,) = [c for c in chunks if c["__id__"] == "Proxy certificate is there"]
+    assert stand_in["creates"] == stand_in["name"]
+
+
 def pem(text):
     return f"-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----"
 

@@ -70,7 +70,7 @@ def configured(tmp_path, **sections) -> Config:
 
 def test_addresses(tmp_path):
     hub = configured(tmp_path).JupyterHub
-    assert hub.bind_url == "http://10.0.0.1:8000"
+    assert hub.bind_url == "http://127.0.0.1:8000"
     assert hub.hub_bind_url == hub.hub_connect_url == "http://10.0.0.1:8081"
     assert hub.public_url == "https://class.example.edu/"
 

@@ -98,6 +98,11 @@ def test_who_failed_is_in_the_table_and_in_the_exit_code(module):
     assert module.__context__ == {"retcode": 1}
 
 
+def test_certificate_is_what_the_proxy_shows(module):
+    module.__salt__["classhub_certificate.shown"] = lambda: {"days_left": 80}
+    assert module.certificate() == {"days_left": 80}
+
+
 def test_assignments_are_listed_by_name(module):
     assert module.assignments() == {"ps1": {}}
 

@@ -3,67 +3,28 @@
 import contextlib
 import http.server
 import os
-import shutil
-import socket
 import ssl
 import subprocess
 import threading
-from pathlib import Path
 
-import jinja2
 import pytest
 
-from tests.support.waiting import wait_until
-
-ROOT = Path(__file__).resolve().parents[2]
-TEMPLATE = ROOT / "salt/proxy/files/nginx.conf.jinja"
-SETTINGS = {"body_size": "100m", "hsts": 31536000, "sign_in_rate": 60, "sign_in_burst": 300}
+from tests.support import front
+from tests.support.loading import ROOT
 
 
 def render(**changes) -> str:
-    template = jinja2.Template(
-        TEMPLATE.read_text(encoding="utf-8"), undefined=jinja2.StrictUndefined
-    )
-    return template.render(
-        domain="class.example.edu",
-        hub_address="192.0.2.11",
-        hub_port=8000,
-        api_port=8081,
-        proxy=SETTINGS | changes,
-    )
+    return front.settings(**changes)
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("tls")
-    argv = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "1",
-        "-subj",
-        "/CN=class.example.edu",
-    ]
-    argv += ["-keyout", f"{folder}/class.key", "-out", f"{folder}/class.crt"]
-    subprocess.run(argv, check=True, capture_output=True)
-    return folder
-
-
-@pytest.mark.skipif(
-    not shutil.which("nginx"),
-    reason="nginx is not installed here; in the lab the proxy reads the same settings",
-)
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"hsts": 0}, {"body_size": "1g"}, {"sign_in_rate": 1, "sign_in_burst": 0}],
-    ids=["defaults", "without HSTS", "large uploads", "strict sign-in"],
+    [{}, {"hsts": 0}, {"body_size": "1g"}, {"sign_in_rate": 1, "sign_in_burst": 0}, {"acme": True}],
+    ids=["defaults", "without HSTS", "large uploads", "strict sign-in", "ACME"],
 )
-def test_nginx_accepts_the_settings(changes, certificate, tmp_path):
-    settings = render(**changes).replace("/etc/classhub/tls", str(certificate))
+def test_nginx_accepts_the_settings(changes, tmp_path):
+    front.put_certificates(tmp_path)
+    settings = render(**changes).replace("/etc/classhub/", f"{tmp_path}/")
     settings = settings.replace("pid /run/nginx.pid", f"pid {tmp_path}/nginx.pid")
     path = tmp_path / "nginx.conf"
     path.write_text(settings, encoding="utf-8")
@@ -76,6 +37,20 @@ def test_nginx_accepts_the_settings(changes, certificate, tmp_path):
 def test_redirect_names_the_class_and_not_what_the_client_said():
     assert "return 301 https://class.example.edu$request_uri;" in render()
     assert "https://$host" not in render()
+
+
+def test_challenges_of_acme_are_answered_before_the_redirect():
+    assert "acme-challenge" not in render()
+    assert "root /var/lib/acme;" in block(
+        "location /.well-known/acme-challenge/", render(acme=True)
+    )
+
+
+def test_the_hub_is_believed_by_its_own_authority_alone():
+    assert render().count("proxy_ssl_verify on;") == 1
+    assert "proxy_ssl_trusted_certificate /etc/classhub/hub-ca.crt;" in render()
+    assert "http://hub" not in render()
+    assert "http://servers" not in render()
 
 
 def test_other_names_get_no_answer():
@@ -120,8 +95,8 @@ def block(head: str, text: str = "") -> str:
     [("location /", "servers"), ("location = /", "hub"), ("location /hub/", "hub")],
 )
 def test_hubs_own_pages_do_not_need_its_proxy(location, upstream):
-    address = {"servers": "192.0.2.11:8000", "hub": "192.0.2.11:8081"}[upstream]
-    assert f"proxy_pass http://{upstream};" in block(location)
+    address = {"servers": "192.0.2.11:8000", "hub": "192.0.2.11:8443"}[upstream]
+    assert f"proxy_pass https://{upstream};" in block(location)
     assert f"server {address};" in block(f"upstream {upstream}")
 
 
@@ -163,63 +138,27 @@ class Upstream(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 @pytest.fixture
-def running(certificate, tmp_path):
+def running(tmp_path):
     """``running(*ups)`` -> what nginx answers to a path, while those of "hub" and "servers" run."""
+    front.put_certificates(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "hub.pem")
     with contextlib.ExitStack() as stack:
 
         def start(*ups):
-            ports = {name: free_port() for name in ("hub", "servers", "https")}
+            ports = {name: front.free_port() for name in ("hub", "servers")}
             for name in ups:
                 server = http.server.ThreadingHTTPServer(("127.0.0.1", ports[name]), Upstream)
+                server.socket = tls.wrap_socket(server.socket, server_side=True)
                 server.says = name
                 stack.callback(server.server_close)
                 stack.callback(server.shutdown)
                 threading.Thread(target=server.serve_forever, daemon=True).start()
-            text = render()
-            shutil.copy(ROOT / "salt/proxy/files/outage.html", tmp_path)
-            for old, new in {
-                "/etc/classhub/tls": str(certificate),
-                "/etc/classhub;": f"{tmp_path};",
-                "pid /run/nginx.pid": f"daemon off; pid {tmp_path}/nginx.pid",
-                "user www-data": "user root",
-                "listen 80": f"listen 127.0.0.1:{free_port()}",
-                "listen 443": f"listen 127.0.0.1:{ports['https']}",
-                "192.0.2.11:8000": f"127.0.0.1:{ports['servers']}",
-                "192.0.2.11:8081": f"127.0.0.1:{ports['hub']}",
-            }.items():
-                assert old in text, old
-                text = text.replace(old, new)
-            path = tmp_path / "nginx.conf"
-            path.write_text(text, encoding="utf-8")
-            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            nginx = subprocess.Popen(["nginx", "-c", path], **quiet)
-            stack.callback(nginx.wait, 10)
-            stack.callback(nginx.terminate)
-            return lambda wanted: ask(ports["https"], wanted)
+            places = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
+            return stack.enter_context(front.Nginx(tmp_path, **places).running()).ask
 
         yield start
-
-
-def ask(port: int, path: str) -> tuple[int, str]:
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-
-    def connected():
-        plain = socket.create_connection(("127.0.0.1", port), timeout=10)
-        return context.wrap_socket(plain, server_hostname="class.example.edu")
-
-    with wait_until("nginx listens", connected, 10, 0.05, (OSError,)) as secure:
-        request = f"GET {path} HTTP/1.0\r\nHost: class.example.edu\r\n\r\n"
-        secure.sendall(request.encode())
-        head, _, body = b"".join(iter(lambda: secure.recv(65536), b"")).partition(b"\r\n\r\n")
-    return int(head.split()[1]), body.decode()
 
 
 OUTAGE = (503, (ROOT / "salt/proxy/files/outage.html").read_text(encoding="utf-8"))
@@ -232,10 +171,6 @@ WHO = [
 ]
 
 
-@pytest.mark.skipif(
-    not shutil.which("nginx"),
-    reason="nginx is not installed here; in the lab the proxy reads the same settings",
-)
 @pytest.mark.skipif(os.geteuid() != 0, reason="nginx has its directories for root")
 @pytest.mark.parametrize(("ups", "hub", "servers"), WHO)
 def test_outage_of_the_hub_or_of_its_proxy_is_explained(running, ups, hub, servers):

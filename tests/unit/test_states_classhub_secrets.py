@@ -13,23 +13,12 @@ salt_exceptions = pytest.importorskip("salt.exceptions")
 KEYS = ["ONE", "TWO"]
 
 
-def number(lookup, name):
-    try:
-        return lookup(name)[2]
-    except KeyError:
-        return ""
-
-
 @pytest.fixture
 def state(monkeypatch):
     module = load("states", "classhub_secrets")
-    functions = {
-        "file.user_to_uid": lambda name: number(pwd.getpwnam, name),
-        "file.group_to_gid": lambda name: number(grp.getgrnam, name),
-        "file.uid_to_user": lambda uid: pwd.getpwuid(uid).pw_name,
-        "file.gid_to_group": lambda gid: grp.getgrgid(gid).gr_name,
-    }
-    monkeypatch.setattr(module, "__salt__", functions, raising=False)
+    file = load("utils", "classhub_file")
+    functions = {"classhub_file.owner": file.owner, "classhub_file.write": file.write}
+    monkeypatch.setattr(module, "__utils__", functions, raising=False)
     monkeypatch.setattr(module, "__opts__", {"test": False}, raising=False)
     return module
 

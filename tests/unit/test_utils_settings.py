@@ -174,10 +174,23 @@ BAD = [
     ({"image": {"stack": ["numpy==1; rm -rf /"]}}, "classhub:image:stack:"),
     ({"roster": {"file": "../../etc/shadow"}}, "classhub:roster:file:"),
     ({"proxy": {"tls": "files"}}, "classhub:proxy:certificate: missing"),
+    (
+        {"proxy": {"tls": "acem"}},
+        "classhub:proxy:tls: 'acem' is not one of self-signed, files, acme",
+    ),
+    (
+        {"proxy": {"acme": {"directory": "http://ca.example.edu/directory"}}},
+        "classhub:proxy:acme:directory: 'http://ca.example.edu/directory' is not the https address",
+    ),
+    (
+        {"proxy": {"acme": {"email": "it@example.edu\nserver = x"}}},
+        "classhub:proxy:acme:email: 'it@example.edu\\nserver = x' is not an address",
+    ),
+    ({"proxy": {"warn_days": -1}}, "classhub:proxy:warn_days: -1 is not between"),
     ({"proxy": {"certificate": "hello"}}, "classhub:proxy:certificate: 'hello' is not PEM text"),
     (
         {"hub": {"port": 8081}},
-        "classhub:hub: port, api_port, proxy_api_port, formgrader_port and dashboard_port must differ",
+        "classhub:hub: port, tls_port, api_port, proxy_api_port, formgrader_port and dashboard_port must differ",
     ),
 ]
 
@@ -314,8 +327,8 @@ def test_all_faults_come_at_once():
         assert any(f"classhub:{key}" in fault for fault in found)
 
 
-def certificate(name, signer=None):
-    """PEM text of a certificate for `name`, signed by itself or by another."""
+def pair(name, signer=None, days=1, password=None):
+    """PEM texts of a certificate for `name`, signed by itself or by another, and of its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, signer)]) if signer else subject
@@ -326,12 +339,22 @@ def certificate(name, signer=None):
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - datetime.timedelta(days=30))
+        .not_valid_after(now + datetime.timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         .sign(key, hashes.SHA256())
     )
-    return built.public_bytes(serialization.Encoding.PEM).decode()
+    encryption = serialization.NoEncryption()
+    if password:
+        encryption = serialization.BestAvailableEncryption(password)
+    encoding = serialization.Encoding.PEM
+    private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, encryption)
+    return built.public_bytes(encoding).decode(), private.decode()
+
+
+def certificate(name, signer=None, days=1):
+    """PEM text of a certificate for `name`."""
+    return pair(name, signer, days)[0]
 
 
 @pytest.mark.parametrize("name", ["class.example.edu", "*.example.edu"])
@@ -423,6 +446,37 @@ def test_a_certificate_of_another_name():
     assert (
         fault == "classhub:proxy:certificate: is for other.example.org, not for class.example.edu"
     )
+
+
+def test_an_expired_certificate():
+    given = certificate("class.example.edu", days=-1)
+    (fault,) = faults_of(proxy={"tls": "files", "certificate": given})
+    assert fault.startswith("classhub:proxy:certificate: expired on ")
+
+
+def test_a_key_that_belongs_to_its_certificate():
+    given, key = pair("class.example.edu")
+    assert faults_of(proxy={"tls": "files", "certificate": given, "key": key}) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "fault"),
+    [
+        (pair("class.example.edu")[1], "does not belong to classhub:proxy:certificate"),
+        (pair("class.example.edu", password=b"p")[1], "has a password"),
+        ("-----BEGIN PRIVATE KEY-----\nnone\n", "cannot be read"),
+    ],
+    ids=["another", "with a password", "none"],
+)
+def test_a_key_that_does_not_serve(key, fault):
+    given = {"tls": "files", "certificate": certificate("class.example.edu"), "key": key}
+    (found,) = faults_of(proxy=given)
+    assert found.startswith(f"classhub:proxy:key: {fault}")
+
+
+def test_a_class_with_a_certificate_by_acme_is_no_lab():
+    (fault,) = faults_of(proxy={"tls": "acme", "acme": {"email": "it@example.edu"}})
+    assert fault.startswith("classhub:hub:authenticator: lab is for labs")
 
 
 def test_a_certificate_that_is_none():

@@ -64,9 +64,9 @@ def configure(c: Config, settings_file: str | Path, state: Path = STATE) -> None
 
 
 def set_addresses(c: Config, settings: dict) -> None:
-    """Nodes and the proxy host reach the hub on its address in the class's network."""
+    """Nodes reach the hub on its address in the class's network. Its proxy is on the loopback, behind TLS."""
     address, hub = settings["address"], settings["hub"]
-    c.JupyterHub.bind_url = f"http://{address}:{hub['port']}"
+    c.JupyterHub.bind_url = f"http://127.0.0.1:{hub['port']}"
     c.JupyterHub.hub_bind_url = f"http://{address}:{hub['api_port']}"
     c.JupyterHub.hub_connect_url = f"http://{address}:{hub['api_port']}"
     # https here also marks all the hub's cookies as secure

@@ -1,0 +1,26 @@
+# The hub's own certificate authority, and the certificate by which the class's proxy host knows the hub. Keys stay here;
+# the authority's certificates go over the mine to the proxy host alone.
+# Needs: nothing. Early in the hub's run, because the proxy host waits for it.
+{%- set classhub = pillar["classhub"] %}
+
+Hub authority has a directory:
+  file.directory:
+    - name: /etc/classhub/ca
+    - user: root
+    - group: root
+    - mode: "0700"
+    - makedirs: True
+
+Hub authority is there:
+  classhub_certificate.authority:
+    - name: /etc/classhub/ca
+    - require:
+      - file: Hub authority has a directory
+
+Hub authority is published to the proxy:
+  classhub_mine.published:
+    - name: classhub_hub_authorities
+    - function: classhub_certificate.authorities
+    - readers: {{ [classhub["proxy_host"]["id"]] | json }}
+    - require:
+      - classhub_certificate: Hub authority is there
