@@ -5,6 +5,7 @@ read-only root (journey.py), memory (test_4_memory.py), names, TLS versions, upl
 (test_6_proxy.py), and what submissions do while they are graded (test_7_attacks.py).
 """
 
+import contextlib
 import http.client
 import socket
 import ssl
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+import websocket
 
 from tests.lab import journey
 from tests.support import lab
@@ -195,7 +197,7 @@ def test_processes_without_end_stop_at_the_limit(ada, bob, kernel):
 
 def test_a_fork_bomb_in_a_terminal_hurts_nobody_else(ada, bob):
     node = lab.node_of(ada.name)
-    with pytest.raises((TimeoutError, OSError, AssertionError)):
+    with contextlib.suppress(TimeoutError, OSError, websocket.WebSocketException):
         ada.terminal().run("bomb() { bomb | bomb & }; bomb; sleep 20", timeout=10)
     unhurt(bob)
     assert lab.on(node, "true") == ""
@@ -229,7 +231,6 @@ def test_a_full_scratch_is_ones_own(ada, bob, place):
 
 
 ADMIN = [
-    ("GET", "users"),
     ("POST", "users/mallory"),
     ("DELETE", "users/bob"),
     ("POST", "users/bob/server"),
@@ -262,6 +263,11 @@ def test_the_hub_does_nothing_to_others(ada, bob, kernel, where, method, path):
     assert bob.answers()
 
 
+def test_people_are_not_listed(ada, bob):
+    listed = ada.hub_request("GET", "users")
+    assert listed.status_code == 403 or [each["name"] for each in listed.json()] == [ada.name]
+
+
 def test_ones_token_opens_nobody_elses_server(ada, bob, site):
     with site.session() as session:
         headers = {"Authorization": f"token {ada.token}"}
@@ -273,10 +279,6 @@ def test_ones_token_opens_nobody_elses_server(ada, bob, site):
                 allow_redirects=False,
             )
             assert answer.status_code in (302, 403, 404), path
-            assert (
-                "/user/bob" not in urlsplit(answer.headers.get("Location", "")).path
-                or answer.status_code != 200
-            )
 
 
 COOKIES = ["jupyterhub-user-bob", "jupyterhub-hub-login", "jupyterhub-session-id"]
@@ -447,18 +449,14 @@ def test_rules_that_somebody_flushed_come_back(site):
 @pytest.mark.parametrize("mode", ["none", "allow-list"])
 def test_servers_without_the_world_still_work(ada, mode):
     """The names of the class are addresses; a kernel needs the hub, and the hub the server."""
+    node = lab.node_of(ada.name)
     with lab.settings({"firewall": {"egress": mode}}):
-        applied = lab.apply("node*", "firewall")
-        try:
-            assert not lab.lines(applied, "failed")
-            kernel = ada.kernel()
-            kernel.run(TRIES)
-            made = f"attempt(socket.create_connection, ('{lab.ADDRESSES['hub']}', 8081), 5)"
-            assert kernel.value(made) == "done"
-            assert (
-                kernel.value("attempt(socket.create_connection, ('192.0.2.1', 80), 5)")
-                == "ECONNREFUSED"
-            )
-        finally:
-            pass
-    assert not lab.lines(lab.apply("node*", "firewall"), "failed")
+        assert not lab.lines(lab.apply(node, "firewall"), "failed")
+        kernel = ada.kernel()
+        kernel.run(TRIES)
+        hub, world = (lab.ADDRESSES["hub"], 8081), ("192.0.2.1", 80)
+        told = [
+            kernel.value(f"attempt(socket.create_connection, {each}, 5)") for each in (hub, world)
+        ]
+    assert not lab.lines(lab.apply(node, "firewall"), "failed")
+    assert told == ["done", "ECONNREFUSED"]
