@@ -8,6 +8,7 @@ base:
     - check
     {%- else %}
     - common
+    - firewall
     - engine
     - storage
     {#- node at last: it may restart the minion, whose answer must not take long after that #}

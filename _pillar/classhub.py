@@ -2,7 +2,7 @@
 
 Runs after the class's own pillar. It lays that over ``salt/defaults.yaml``, reads the roster, and puts every fault it
 finds into ``classhub:faults``; while there is one, ``top.sls`` gives a host nothing but the state that reports it.
-People's names and addresses go to the hub alone.
+People's names and addresses go to the hub alone. Nothing that a minion sends along with its question counts.
 
 Master configuration::
 
@@ -12,6 +12,7 @@ Master configuration::
 
 from pathlib import Path
 
+import salt.pillar
 import yaml
 
 # Salt loads this file in place (module_dirs), so the tree around it is the tree that is served
@@ -21,7 +22,7 @@ _TREE = Path(__file__).resolve().parent.parent / "salt"
 def ext_pillar(minion_id: str, pillar: dict) -> dict:
     """Settings of one minion under the key ``classhub``: see ``salt/defaults.yaml`` and the pillar reference."""
     defaults = yaml.safe_load((_TREE / "defaults.yaml").read_text(encoding="utf-8"))
-    settings, faults = __utils__["classhub_settings.compose"](defaults, pillar.get("classhub"))
+    settings, faults = __utils__["classhub_settings.compose"](defaults, _own(minion_id))
     # who may be whom at GitHub is never guessed from an address
     by_email = settings["hub"]["authenticator"] != "github"
     people, roster_faults = _people(settings["roster"], by_email)
@@ -42,6 +43,17 @@ def ext_pillar(minion_id: str, pillar: dict) -> dict:
     mine["proxy"]["recipe"] = recipe(_TREE / "proxy/files/image", *base)
     mine["faults"] = faults
     return {"classhub": mine}
+
+
+def _own(minion_id: str) -> object:
+    """The class's settings for a minion as the master's files have them.
+
+    Salt lays what the minion sends along (`pillar_override`) over the pillar that it hands to this module: a node could
+    say there that it is the hub, and would get the hub's secrets.
+    """
+    opts = {**__opts__, "pillar": {}, "pillarenv": None, "saltenv": None}
+    files = salt.pillar.Pillar(opts, opts["grains"], minion_id, None)
+    return files.compile_pillar(ext=False).get("classhub")
 
 
 def _keep_calendar(settings: dict, people: list[dict]) -> list[str]:

@@ -22,6 +22,7 @@ DRIVERS = ("nfs", "shared", "local")
 TLS = ("self-signed", "files", "acme")
 AUTHENTICATORS = ("lab", "github", "oauth")
 PENALTIES = ("none", "zero")
+EGRESS = ("open", "allow-list", "none")
 # settings that only one role may read; every other minion gets them empty
 PRIVATE = {
     "hub:lab_password": "hub",
@@ -117,6 +118,7 @@ def for_minion(settings: dict, minion_id: str) -> dict:
         )
     mine["public_certificate"] = is_public(settings["proxy"])
     mine["nodes"] = {k: v["address"] for k, v in hosts.items() if "node" in v["roles"]}
+    mine["firewall"] |= _openings(settings["firewall"], mine["roles"])
     for path, role in PRIVATE.items():
         if role not in mine["roles"]:
             *sections, key = path.split(":")
@@ -125,6 +127,22 @@ def for_minion(settings: dict, minion_id: str) -> dict:
                 section = section[name]
             section[key] = type(section[key])()
     return mine
+
+
+def _openings(firewall: dict, roles: list[str]) -> dict:
+    """What the firewall of a host with these roles opens, network by network; nothing of what is faulty."""
+    ssh = [{"port": 22, "from": [each for each in firewall["admin"] if _passes(_network, each)]}]
+    allow = [each for each in firewall["allow"] if _passes(_opening, each)]
+    out = [each for each in firewall["egress_allow"] if _passes(_destination, each)]
+    return {
+        "inbound": [
+            {"network": network, "port": each["port"], "protocol": each.get("protocol", "tcp")}
+            for each in ssh + allow
+            if set(each.get("roles", roles)) & set(roles)
+            for network in each["from"]
+        ],
+        "outbound": [_destination(each) for each in out if firewall["egress"] == "allow-list"],
+    }
 
 
 def recipe(folder: Path, *ingredients: object) -> str:
@@ -233,6 +251,14 @@ def _each(check: Callable[[object], object]) -> Callable[[object], None]:
     return check_all
 
 
+def _passes(check: Callable[[object], object], value: object) -> bool:
+    try:
+        check(value)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
 def _optional(check: Callable[[object], object]) -> Callable[[object], None]:
     return lambda value: check(value) if value else None
 
@@ -292,6 +318,43 @@ def _pressure(value: float) -> None:
 
 
 _PORT = _number(1, 65535)
+_OPENING = ("port", "from", "protocol", "roles")
+
+
+def _network(value: object) -> None:
+    if "%" in str(value):
+        raise ValueError(f"{value!r} is not a network")
+    ipaddress.ip_network(str(value))
+
+
+def _admin(networks: list) -> None:
+    if not networks:
+        raise ValueError("is empty: nobody would reach SSH")
+    _each(_network)(networks)
+
+
+def _opening(given: object) -> None:
+    """One entry of firewall:allow."""
+    if not isinstance(given, dict) or not {"port", "from"} <= set(given) <= set(_OPENING):
+        raise ValueError(f"{given!r} is not a mapping of {', '.join(_OPENING)}")
+    port, networks, roles = given["port"], given["from"], given.get("roles", list(ROLES))
+    if not _fits(0, port) or not isinstance(networks, list) or not isinstance(roles, list):
+        raise ValueError(f"{given!r}: port is a number; from and roles are lists")
+    _PORT(port)
+    _each(_network)(networks)
+    _one_of(("tcp", "udp"))(given.get("protocol", "tcp"))
+    _each(_one_of(ROLES))(roles)
+
+
+def _destination(given: object) -> dict:
+    """One entry of firewall:egress_allow; its port is 0 where it has none."""
+    network, colon, port = str(given).partition(":")
+    if colon and not re.fullmatch(r"[0-9]{1,5}", port):
+        raise ValueError(f"{given!r} is not an IPv4 network, with a port or without")
+    _PORT(int(port or 1))
+    return {"network": str(ipaddress.IPv4Network(network)), "port": int(port or 0)}
+
+
 _MONTHS = 180 * 86400
 _LEAST_GRACE = 600
 _LIMITS: dict[str, Callable[[object], object]] = {
@@ -328,6 +391,10 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "staff:access_servers": _texts,
     "engine:log_max_size": lambda v: size(str(v).upper()),
     "engine:log_max_file": _number(1, 100),
+    "firewall:admin": _admin,
+    "firewall:allow": _each(_opening),
+    "firewall:egress": _one_of(EGRESS),
+    "firewall:egress_allow": _each(_destination),
     "storage:driver": _one_of(DRIVERS),
     "storage:nfs_options": _texts,
     "storage:wait": _WAIT,

@@ -14,6 +14,7 @@ declare -rA PACKAGES=(
     [chromium]=chromium
     [ip]=iproute2
     [iptables]=iptables
+    [nft]=nftables
     [git]=git
     [ps]=procps
     [R]=r-cran-irkernel

@@ -10,7 +10,7 @@ Deploy hub filesystem and swarm:
   salt.state:
     - tgt: 'classhub:roles:hub'
     - tgt_type: pillar
-    - sls: [common, engine, storage, hub.swarm, hub.users]
+    - sls: [common, firewall, engine, storage, hub.swarm, hub.users]
     - require:
       - salt: Deploy settings are valid
 
@@ -26,7 +26,7 @@ Deploy nodes:
   salt.state:
     - tgt: 'classhub:roles:node'
     - tgt_type: pillar
-    - sls: [common, engine, storage, node]
+    - sls: [common, firewall, engine, storage, node]
     - require:
       - salt: Deploy student image is built
 

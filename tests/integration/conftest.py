@@ -17,6 +17,7 @@ import pytest
 import yaml
 from salt.client import LocalClient, get_local_client
 from saltfactories.daemons.master import SaltMaster
+from saltfactories.daemons.minion import SaltMinion
 
 from tests.support.loading import ROOT
 from tests.support.waiting import wait_until
@@ -30,6 +31,7 @@ class Class:
 
     master: SaltMaster
     client: LocalClient
+    minions: dict[str, SaltMinion]
     pillar: Path  # read before the example's pillar; empty but for what a test puts there
 
     def ask(self, minion: str, function: str, /, *args: object, **kwargs: object) -> Any:
@@ -97,7 +99,7 @@ def running(salt_factories, scratch):
             stack.callback(minion.terminate)
         stack.callback(_stop_together, minions)
         client = stack.enter_context(get_local_client(master.config_file))
-        yield Class(master, client, scratch / "pillar")
+        yield Class(master, client, dict(zip(MINIONS, minions, strict=True)), scratch / "pillar")
 
 
 def without_docker(folder: Path) -> dict[str, str]:

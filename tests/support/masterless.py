@@ -47,6 +47,7 @@ def caller(
     scratch: Path,
     pillar_root: Path | None = None,
     own_modules: Path | None = None,
+    **options: Any,
 ) -> Caller:
     """``minion_id`` of ``pillar/example/<example>``.
 
@@ -56,6 +57,7 @@ def caller(
         scratch: directory for Salt's own files.
         pillar_root: a pillar root that is read before the example's.
         own_modules: a directory whose `_modules` and the like are used rather than the tree's.
+        options: of the minion's configuration.
     """
     roots = [str(pillar_root)] if pillar_root else []
     config = scratch / f"etc-{example}-{minion_id}"
@@ -74,6 +76,7 @@ def caller(
         "enable_gpu_grains": False,
         "enable_fqdns_grains": False,
         "master": "192.0.2.1",
+        **options,
     }
     (config / "minion").write_text(json.dumps(settings), encoding="utf-8")
     return Caller(config)

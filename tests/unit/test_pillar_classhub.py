@@ -40,7 +40,9 @@ def compile_pillar(tmp_path, monkeypatch):
 
     def run(minion, **changes):
         merged = settings.merge(given, changes)
-        return module.ext_pillar(minion, {"classhub": merged})["classhub"]
+        monkeypatch.setattr(module, "_own", lambda _: merged)
+        forged = {"classhub": {"hosts": {minion: {"roles": ["hub"]}}}}
+        return module.ext_pillar(minion, forged)["classhub"]
 
     run.root = tmp_path
     return run

@@ -51,7 +51,36 @@ def test_size_refuses(text):
         settings.size(text)
 
 
+ALLOWED = {"port": 9100, "from": ["10.0.0.0/8"]}
 BAD = [
+    ({"firewall": {"admin": []}}, "classhub:firewall:admin: is empty"),
+    (
+        {"firewall": {"admin": ["10.0.0.1/8"]}},
+        "classhub:firewall:admin: 10.0.0.1/8 has host bits set",
+    ),
+    ({"firewall": {"admin": ["fe80::1%x accept"]}}, "'fe80::1%x accept' is not a network"),
+    ({"firewall": {"admin": [7]}}, "classhub:firewall:admin: '7' does not appear to be"),
+    (
+        {"firewall": {"allow": [9100]}},
+        "classhub:firewall:allow: 9100 is not a mapping of port, from",
+    ),
+    ({"firewall": {"allow": [{"port": 9100}]}}, "is not a mapping of port, from, protocol, roles"),
+    ({"firewall": {"allow": [ALLOWED | {"to": 1}]}}, "is not a mapping of port, from"),
+    ({"firewall": {"allow": [ALLOWED | {"port": 0}]}}, "0 is not between 1 and 65535"),
+    ({"firewall": {"allow": [ALLOWED | {"port": "ssh"}]}}, "port is a number"),
+    ({"firewall": {"allow": [ALLOWED | {"from": "10.0.0.0/8"}]}}, "from and roles are lists"),
+    ({"firewall": {"allow": [ALLOWED | {"from": ["campus"]}]}}, "'campus' does not appear to be"),
+    ({"firewall": {"allow": [ALLOWED | {"protocol": "sctp"}]}}, "'sctp' is not one of tcp, udp"),
+    ({"firewall": {"allow": [ALLOWED | {"roles": ["master"]}]}}, "'master' is not one of proxy"),
+    ({"firewall": {"egress": "closed"}}, "'closed' is not one of open, allow-list, none"),
+    (
+        {"firewall": {"egress_allow": ["pypi.org"]}},
+        "classhub:firewall:egress_allow: Expected 4 octets",
+    ),
+    ({"firewall": {"egress_allow": ["10.0.0.1:http"]}}, "'10.0.0.1:http' is not an IPv4 network"),
+    ({"firewall": {"egress_allow": ["10.0.0.1:"]}}, "'10.0.0.1:' is not an IPv4 network"),
+    ({"firewall": {"egress_allow": ["10.0.0.1:99999"]}}, "99999 is not between 1 and 65535"),
+    ({"firewall": {"egress_allow": [None]}}, "classhub:firewall:egress_allow: "),
     ({"server": {"memory": "1 GBB"}}, "classhub:server:memory: '1 GBB' is not a size"),
     ({"server": {"memory": "512M"}}, "classhub:server:memory_guarantee: is more than"),
     ({"sever": {}}, "classhub:sever: unknown setting; did you mean server?"),
@@ -534,3 +563,51 @@ def test_recipe_follows_files_and_ingredients(tmp_path):
     assert settings.recipe(tmp_path, "b") != first
     (tmp_path / "Dockerfile").write_text("FROM other")
     assert settings.recipe(tmp_path, "a") != first
+
+
+def opened(minion, **firewall):
+    composed, _ = settings.compose(DEFAULTS, settings.merge(SOUND, {"firewall": firewall}))
+    return settings.for_minion(composed, minion)["firewall"]
+
+
+def test_ssh_is_open_to_all_until_somebody_says_to_whom():
+    """The first apply may lock nobody out."""
+    everywhere = [{"network": n, "port": 22, "protocol": "tcp"} for n in ("0.0.0.0/0", "::/0")]
+    assert opened("node1")["inbound"] == everywhere
+    (one,) = opened("node1", admin=["192.0.2.0/28"])["inbound"]
+    assert one["network"] == "192.0.2.0/28"
+
+
+def test_what_the_site_opens_is_open_on_hosts_with_the_role():
+    exporter = ALLOWED | {"roles": ["node"]}
+    other = {"port": 161, "protocol": "udp", "from": ["10.1.0.0/16", "2001:db8::/32"]}
+    _, _, *node = opened("node1", allow=[exporter, other])["inbound"]
+    _, _, *hub = opened("hub", allow=[exporter, other])["inbound"]
+    assert node[0] == {"network": "10.0.0.0/8", "port": 9100, "protocol": "tcp"}
+    assert node[1:] == hub
+    assert [(each["network"], each["protocol"]) for each in hub] == [
+        ("10.1.0.0/16", "udp"),
+        ("2001:db8::/32", "udp"),
+    ]
+
+
+def test_the_list_counts_only_where_it_is_asked_for():
+    listed = ["198.51.100.0/24", "198.51.100.9:443"]
+    assert opened("node1", egress="allow-list", egress_allow=listed)["outbound"] == [
+        {"network": "198.51.100.0/24", "port": 0},
+        {"network": "198.51.100.9/32", "port": 443},
+    ]
+    assert opened("node1", egress="none", egress_allow=listed)["outbound"] == []
+    assert opened("node1", egress_allow=listed)["outbound"] == []
+
+
+def test_nothing_faulty_reaches_the_rules():
+    firewall = opened(
+        "node1",
+        admin=["10.0.0.0/8", "x; accept"],
+        allow=[9100, {"port": 1}, ALLOWED],
+        egress="allow-list",
+        egress_allow=["pypi.org", "198.51.100.9"],
+    )
+    assert [each["network"] for each in firewall["inbound"]] == ["10.0.0.0/8", "10.0.0.0/8"]
+    assert firewall["outbound"] == [{"network": "198.51.100.9/32", "port": 0}]
