@@ -13,7 +13,7 @@ CONTEXT = {
     "proxy": "192.0.2.10",
     "master": "192.0.2.2",
     "is_master": False,
-    "hub_ports": [8000, 8081],
+    "hub_ports": [8000, 8443],
     "api_port": 8081,
     "nfs": True,
     "inbound": [
@@ -29,7 +29,7 @@ SWARM = [
     "ip saddr { 192.0.2.11, 192.0.2.21, 192.0.2.22 } udp dport { 4789, 7946 } accept",
 ]
 HUB = [
-    "ip saddr 192.0.2.10 tcp dport { 8000, 8081 } accept",
+    "ip saddr 192.0.2.10 tcp dport { 8000, 8443 } accept",
     "ip saddr { 192.0.2.21, 192.0.2.22 } tcp dport { 8081, 2377, 2049 } accept",
 ]
 
