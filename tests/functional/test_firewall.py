@@ -33,7 +33,7 @@ SITE, ELSEWHERE, RESOLVER = "198.51.100.9", "198.51.100.10", "203.0.113.53"
 METADATA = ("169.254.169.254", "168.63.129.16", "100.100.100.200")
 METADATA6 = "fd00:ec2::254"
 LINK_LOCAL = "169.254.7.7"
-TCP = (22, 80, 443, 2049, 2377, 4505, 4506, 7946, 8000, 8081, 9100)
+TCP = (22, 80, 443, 2049, 2377, 4505, 4506, 7946, 8000, 8081, 8443, 9100)
 UDP = (53, 4789, 7946, 9100)
 LISTED = {"egress": "allow-list", "egress_allow": [f"{SITE}:443", "10.0.0.0/8"]}
 
@@ -116,7 +116,7 @@ OPEN = [
     *(to("stranger", name, 22) for name in CLASS),
     Try("stranger", v6(HOSTS["proxy"]), 443),
     Try("stranger", v6(HOSTS["hub"]), 22),
-    *(to("proxy", "hub", port) for port in (8000, 8081)),
+    *(to("proxy", "hub", port) for port in (8000, 8443)),
     *(to(node, "hub", port) for node in ("node1", "node2") for port in (8081, 2377, 2049, 7946)),
     *(
         to(source, target, 7946, kind)
@@ -132,7 +132,7 @@ OPEN = [
 ]
 CLOSED = [
     *(to("stranger", "proxy", port) for port in (2049, 2377, 4505, 7946, 8000, 8081, 9100)),
-    *(to("stranger", "hub", port) for port in (80, 443, 2049, 2377, 4505, 7946, 8000, 8081, 9100)),
+    *(to("stranger", "hub", port) for port in (80, *TCP[2:])),
     *(to("stranger", "node1", port) for port in (80, 2049, 2377, 7946, 8000, 8081, 9100)),
     *(to("stranger", name, port, "udp") for name in ("hub", "node1") for port in (4789, 7946)),
     *(Try("stranger", v6(HOSTS[name]), port) for name in CLASS for port in (2377, 7946, 8000)),
@@ -141,8 +141,8 @@ CLOSED = [
     # servers, by their published ports and by routing to the bridge
     *(to(source, "node1", 32768) for source in ("stranger", "proxy", "node2", "master", "world")),
     # within the class
-    *(to("proxy", "hub", port) for port in (2049, 2377, 4505, 7946)),
-    to("node1", "hub", 8000),
+    *(to("proxy", "hub", port) for port in (2049, 2377, 4505, 7946, 8081)),
+    *(to("node1", "hub", port) for port in (8000, 8443)),
     *(to("hub", "node1", port) for port in (2049, 2377, 8081, 9100)),
     *(to("node2", "node1", port) for port in (2049, 2377, 8000, 8081)),
     to("proxy", "node1", 7946),
