@@ -342,6 +342,7 @@ ODD = [
     (TOKEN, 500, {}, SILENT),
     (USER, 500, {}, SILENT),
     (USER, 503, "<html>", SILENT),
+    (USER, 429, {"message": "Too many requests"}, SILENT),
     (TOKEN, 200, "<html>", SILENT),
     (TOKEN, 200, [], SILENT),
     (TOKEN, 200, {}, SILENT),

@@ -93,10 +93,11 @@ class Elsewhere(Roster):
         await maybe_future(super(Roster, self).check_allowed(username, authentication))
         return await super().check_allowed(username, authentication)
 
-    async def run_post_auth_hook(self, handler, auth_model: dict) -> dict:
+    async def run_post_auth_hook(self, handler, auth_model: dict) -> dict | None:
         """The person: what was proved has served, and nothing of it is kept."""
         allowed = await super().run_post_auth_hook(handler, auth_model)
-        return self.person(allowed["name"]) | {"admin": allowed["admin"]}
+        person = self.person(allowed["name"])
+        return person and person | {"admin": allowed["admin"]}
 
     def username_of(self, login: str, proved: dict) -> str:
         username = self.logins().get(login)
@@ -144,8 +145,8 @@ class OAuth(Elsewhere):
         try:
             return await super().proved(handler, data)
         except HTTPClientError as error:
-            # of itself, or because it took too long
-            if error.code >= 500:
+            # 599 is that it took too long
+            if error.code >= 500 or error.code == 429:
                 raise self.refusal(503, SILENT, "%s: %s", self.login_service, error) from error
             raise self.no_token(error_of(error) or f"status {error.code}") from error
         except OSError as error:
