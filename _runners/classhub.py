@@ -3,12 +3,10 @@
 import contextlib
 import fcntl
 import functools
-import hashlib
 import inspect
 import json
 import logging
 import os
-import ssl
 import sys
 import threading
 import time
@@ -769,18 +767,16 @@ def staff_token(user: str) -> str:
     """
     if "classhub_api" not in __opts__:
         raise Refusal("the master has no way in for staff: run bootstrap.sh master --api ADDR:PORT")
-    role = __utils__["classhub_staff.roles"](__salt__["pillar.show_pillar"], __opts__["id"]).get(
-        user
-    )
+    roles = __utils__["classhub_staff.roles"](__salt__["pillar.show_pillar"], __opts__["id"])
+    role = roles.get(user)
     if not role:
         raise Refusal(f"{user} is not on the roster")
     if not __utils__["classhub_staff.may"](role, "status"):
         raise Refusal(f"{user} is a {role}, and those have no right to any verb")
     api, file = __opts__["classhub_api"], __utils__["classhub_staff.tokens_file"](__opts__)
-    certificate = ssl.PEM_cert_to_DER_cert(Path(api["certificate"]).read_text(encoding="ascii"))
     theirs = {
         "url": f"https://{api['address']}:{api['port']}/",
-        "fingerprint": hashlib.sha256(certificate).hexdigest(),
+        "fingerprint": __utils__["classhub_staff.fingerprint"](api["certificate"]),
         "user": user,
         "token": __utils__["classhub_staff.new_token"](file, user),
     }

@@ -15,6 +15,9 @@ import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
 # verbs of the runner `classhub`; all that is in neither list is the operator's alone
 _GRADERS = (
     "activity",
@@ -90,8 +93,9 @@ def bypasses(opts: dict) -> list[str]:
 
 
 def tokens_file(opts: dict) -> Path:
-    """Where the master keeps what it knows of the tokens."""
-    return Path(opts["root_dir"]) / "etc/salt/pki/api/staff.json"
+    """Where the master keeps what it knows of the tokens. Beside it are those that wait to be handed out, each by a
+    username, and no username has a _."""
+    return Path(opts["root_dir"]) / "etc/salt/pki/api/known_tokens.json"
 
 
 def new_token(file: Path, user: str) -> str:
@@ -101,6 +105,12 @@ def new_token(file: Path, user: str) -> str:
     with _changing(file) as known:
         known[user] = {"salt": salt.hex(), "key": _key(token, salt).hex(), "since": since}
     return token
+
+
+def fingerprint(certificate: str) -> str:
+    """SHA-256 of the certificate that a PEM file begins with, in hex digits."""
+    leaf = x509.load_pem_x509_certificates(Path(certificate).read_bytes())[0]
+    return leaf.fingerprint(hashes.SHA256()).hex()
 
 
 def holders(file: Path) -> dict[str, str]:

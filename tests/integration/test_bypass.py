@@ -4,6 +4,8 @@ When a test here fails, Salt has mended it. Then `_BYPASSABLE` in `_utils/classh
 (`_netapi/classhub_api.py`) can be thought over.
 """
 
+from pathlib import Path
+
 import pytest
 from salt.client import get_local_client
 
@@ -22,7 +24,8 @@ RULES = {
 @pytest.fixture(scope="module")
 def client(salt_factories):
     """A client of a master with rights of Salt's own; `auto` believes any password."""
-    overrides = {"external_auth": {"auto": RULES}, "auto_accept": True, "worker_threads": 3}
+    overrides = {"external_auth": {"auto": RULES}, "publisher_acl": {"nobody": ["test.ping$"]}}
+    overrides |= {"auto_accept": True, "worker_threads": 3}
     master = salt_factories.salt_master_daemon("bypassable", overrides=overrides)
     with master.started():
         minion = master.salt_minion_daemon("bypassed", overrides={"enable_gpu_grains": False})
@@ -50,6 +53,17 @@ def test_one_function_at_a_time_is_refused(client):
 def test_a_compound_command_is_root(client, user, first):
     arguments = [["1"] if first == "saltutil.find_job" else [], ["id -u"]]
     answer = said(client, user, [first, "cmd.run"], arguments)
+    assert answer["bypassed"]["cmd.run"] == "0"
+
+
+def test_a_compound_command_by_publisher_acl_is_root_too(client, monkeypatch):
+    """As the account `nobody` says it, by the key that the master has made for it."""
+    key = Path(client.opts["cachedir"]) / ".nobody_key"
+    monkeypatch.setattr(client, "salt_user", "nobody")
+    monkeypatch.setattr(client, "key", key.read_text())
+    with pytest.raises(Exception, match="Authorization error occurred"):
+        client.cmd("bypassed", "cmd.run", ["id -u"], timeout=30)
+    answer = client.cmd("bypassed", ["test.ping", "cmd.run"], [[], ["id -u"]], timeout=30)
     assert answer["bypassed"]["cmd.run"] == "0"
 
 

@@ -373,7 +373,7 @@ def test_tokens_are_nowhere_but_in_their_files(staff, master):
         if file.is_file() and file not in handed:
             assert not any(token in file.read_bytes() for token in secret), file
     assert not any(token in (staff.top / "api.log").read_bytes() for token in secret)
-    for file in handed | {staff.root / "etc/salt/pki/api/staff.json"}:
+    for file in handed | {staff.root / "etc/salt/pki/api/known_tokens.json"}:
         assert not file.exists() or file.stat().st_mode & 0o777 == 0o600
 
 

@@ -77,6 +77,11 @@ def test_tokens_are_kept_as_salted_hashes_for_root_alone(file):
     assert json.loads(file.read_text())["gina"]["salt"] != kept["salt"]
 
 
+def test_no_username_is_the_name_of_the_tokens_file():
+    usernames = load("utils", "classhub_roster")._USERNAME
+    assert not usernames.fullmatch(staff.tokens_file({"root_dir": "/"}).stem)
+
+
 def test_an_unknown_person_costs_as_much_as_a_known_one(file, monkeypatch):
     staff.new_token(file, "gina")
     asked = []
