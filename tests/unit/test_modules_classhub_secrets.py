@@ -1,8 +1,12 @@
 """Secrets put anew: the one that was asked for, whole, with the owner that it had, and shown nowhere."""
 
 import os
+import re
 
 import pytest
+from cryptography.fernet import InvalidToken
+from jupyterhub.app import JupyterHub
+from jupyterhub.crypto import CryptKeeper
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from tests.support.loading import ROOT, load
@@ -81,6 +85,40 @@ def test_old_crypt_key_can_still_be_read_with_once(module, tmp_path):
     assert first[1:] == ["J"]
     module.rotate("crypt")
     assert values(path)["JUPYTERHUB_CRYPT_KEY"].split(";")[1:] == first[:1]
+
+
+def test_jupyterhub_reads_with_both_crypt_keys_and_writes_with_the_new_one(
+    module, tmp_path, monkeypatch
+):
+    path = tmp_path / "secrets.env"
+    path.write_text(f"JUPYTERHUB_CRYPT_KEY={'a' * 64}\n")
+
+    def keeper():
+        monkeypatch.setenv("JUPYTERHUB_CRYPT_KEY", values(path)["JUPYTERHUB_CRYPT_KEY"])
+        return CryptKeeper(n_threads=1)
+
+    before = keeper()._encrypt({"token": "t"})
+    module.rotate("crypt")
+    after = keeper()
+    assert after._decrypt(before) == {"token": "t"}
+    path.write_text(f"JUPYTERHUB_CRYPT_KEY={'a' * 64}\n")
+    with pytest.raises(InvalidToken):
+        keeper()._decrypt(after._encrypt({"token": "t"}))
+
+
+def test_jupyterhub_takes_the_new_cookie_secret(module, tmp_path, monkeypatch):
+    monkeypatch.delenv("JPY_COOKIE_SECRET", raising=False)
+    module.rotate("cookie")
+    hub = JupyterHub(cookie_secret_file=str(tmp_path / "cookie_secret"))
+    hub.init_secrets()
+    assert hub.cookie_secret == bytes.fromhex((tmp_path / "cookie_secret").read_text())
+
+
+def test_every_secret_that_the_hub_makes_can_be_put_anew(module):
+    text = (ROOT / "salt/hub/config.sls").read_text()
+    made = re.search(r"- keys:\n((?: +- \w+\n)+)", text)[1].split()[1::2]
+    assert "CONFIGPROXY_AUTH_TOKEN" in made
+    assert set(made) <= {key for key, _, _ in module._SECRETS.values()}
 
 
 def test_cookie(module, tmp_path):
