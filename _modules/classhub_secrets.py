@@ -50,7 +50,7 @@ def rotate(name: str, test: bool = False) -> dict:
 
     Returns:
         ``changed``: whether it was; ``restarts``: units that the next run restarts; ``disturbs``: whom, in a sentence;
-        ``then``: what to say next.
+        ``then``: what to say next, in this order.
 
     Raises:
         SaltInvocationError: there is no such secret.
@@ -79,12 +79,14 @@ def rotate(name: str, test: bool = False) -> dict:
         raise CommandExecutionError(
             f"{name}: {error}; apply the states of the hub first"
         ) from error
-    proxy = " and then salt <the proxy> state.apply" if name == "authority" else ""
+    hosts = [__opts__["id"]]
+    if name == "authority":
+        hosts.append(__pillar__["classhub"]["proxy_host"]["id"])
     return {
         "changed": not test,
         "restarts": restarts,
         "disturbs": disturbs,
-        "then": f"salt {__opts__['id']} state.apply{proxy}",
+        "then": [f"salt {host} state.apply" for host in dict.fromkeys(hosts)],
     }
 
 

@@ -1,6 +1,7 @@
 """Certificates: the hub's own authority and what it issues, and the one that students see."""
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 from salt.exceptions import CommandExecutionError
@@ -80,11 +81,11 @@ def _why_anew(path: Path, signer: Path, subject: str, owner: tuple[str, str, str
         ):
             return "the authority is another"
         if told["days_left"] < _RENEWED:
-            return f"it ended in {told['days_left']} days"
+            return f"it had {told['days_left']} days left"
         if told["names"] != [subject]:
             return f"it was for {', '.join(told['names'])}"
         if __utils__["classhub_file.owner"](str(path)) != owner:
-            return "others could read it"
+            return "its owner or mode was another"
         return ""
     return "it could not be read"
 
@@ -197,10 +198,10 @@ def _same(one: Path, other: Path) -> bool:
 def _obtain(domain: str, config: str) -> None:
     """Ask the authority once; certbot then runs the deploy hook itself."""
     environment = Path(config).with_name("environment")
-    lines = environment.read_text(encoding="utf-8").split() if environment.exists() else []
+    lines = environment.read_text(encoding="utf-8").splitlines() if environment.exists() else []
     done = __salt__["cmd.run_all"](
         ["certbot", "certonly", "--config", config, "--domain", domain, "--force-renewal"],
-        env=dict(line.split("=", 1) for line in lines),
+        env=dict(line.split("=", 1) for line in lines if "=" in line),
         python_shell=False,
     )
     if done["retcode"]:
@@ -217,7 +218,7 @@ def _deploy(command: str, live: str) -> None:
         raise CommandExecutionError(f"{command} failed: {done['stderr']}")
 
 
-def _done(name: str, changes: dict, act: object) -> dict:
+def _done(name: str, changes: dict, act: Callable[[], object]) -> dict:
     """The result of a state that acts if there is something to change."""
     ret = {"name": name, "changes": changes, "result": True, "comment": f"{name} is right"}
     if not changes:

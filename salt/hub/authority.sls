@@ -1,5 +1,5 @@
-# The hub's own certificate authority, and the certificate by which the class's proxy host knows the hub. Keys stay here;
-# the authority's certificates go over the mine to the proxy host alone.
+# The hub's own certificate authority, by which the class's proxy host knows the hub, and the one that follows it. Keys
+# stay here; the certificates of both go over the mine to the proxy host alone.
 # Needs: nothing. Early in the hub's run, because the proxy host waits for it.
 {%- set classhub = pillar["classhub"] %}
 

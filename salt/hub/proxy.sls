@@ -1,5 +1,5 @@
-# JupyterHub's proxy, in front of the hub and of every server, on the loopback: hub.tls is in front of it. A restart of it cuts every student's connection, so it
-# happens for nothing but its own unit, addresses and secret.
+# JupyterHub's proxy, in front of the hub and of every server; on the loopback, behind hub.tls. A restart of it cuts every
+# student's connection, so it happens for nothing but its own unit, addresses and secret.
 include:
   - hub.packages
   - hub.config

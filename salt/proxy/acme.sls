@@ -110,13 +110,21 @@ Proxy renewal is installed:
     - group: root
     - mode: "0644"
 
+# the timer's restart alone would start the service as it was
+Proxy renewal is as written:
+  cmd.run:
+    - name: systemctl daemon-reload
+    - onlyif: systemctl show classhub-renewal.service --property NeedDaemonReload --value | grep -q yes
+    - require:
+      - file: Proxy renewal is installed
+
 # also where the first certificate was not obtained: it does nothing then
 Proxy renewal is scheduled:
   classhub_service.running:
     - name: classhub-renewal.timer
     - reads: [/etc/systemd/system/classhub-renewal.timer]
     - require:
-      - file: Proxy renewal is installed
+      - cmd: Proxy renewal is as written
 {%- else %}
 
 Proxy renewal is not scheduled:

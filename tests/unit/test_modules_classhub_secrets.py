@@ -1,8 +1,12 @@
 """Secrets put anew: the one that was asked for, whole, with the owner that it had, and shown nowhere."""
 
 import os
+import re
 
 import pytest
+from cryptography.fernet import InvalidToken
+from jupyterhub.app import JupyterHub
+from jupyterhub.crypto import CryptKeeper
 from salt.exceptions import CommandExecutionError, SaltInvocationError
 
 from tests.support.loading import ROOT, load
@@ -25,6 +29,8 @@ def module(tmp_path, monkeypatch):
     functions = {"classhub_file.owner": files.owner, "classhub_file.write": files.write}
     monkeypatch.setattr(module, "__utils__", functions, raising=False)
     monkeypatch.setattr(module, "__opts__", {"id": "hub"}, raising=False)
+    pillar = {"classhub": {"proxy_host": {"id": "proxy"}}}
+    monkeypatch.setattr(module, "__pillar__", pillar, raising=False)
     monkeypatch.setattr(module, "_FILE", tmp_path / "secrets.env")
     monkeypatch.setattr(module, "_COOKIE", tmp_path / "cookie_secret")
     (tmp_path / "secrets.env").write_text("".join(f"{key}={key[0]}\n" for key in KEYS.values()))
@@ -49,7 +55,7 @@ def test_one_secret_is_put_anew_and_the_others_stay(module, tmp_path, name):
     assert len(after[KEYS[name]].split(";")[0]) == 64
     assert after[KEYS[name]] not in str(told)
     assert told["changed"] is True
-    assert told["then"] == "salt hub state.apply"
+    assert told["then"] == ["salt hub state.apply"]
     assert oct(path.stat().st_mode)[-3:] == "600"
     assert path.stat().st_uid == os.getuid()
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["cookie_secret", "secrets.env"]
@@ -81,6 +87,40 @@ def test_old_crypt_key_can_still_be_read_with_once(module, tmp_path):
     assert values(path)["JUPYTERHUB_CRYPT_KEY"].split(";")[1:] == first[:1]
 
 
+def test_jupyterhub_reads_with_both_crypt_keys_and_writes_with_the_new_one(
+    module, tmp_path, monkeypatch
+):
+    path = tmp_path / "secrets.env"
+    path.write_text(f"JUPYTERHUB_CRYPT_KEY={'a' * 64}\n")
+
+    def keeper():
+        monkeypatch.setenv("JUPYTERHUB_CRYPT_KEY", values(path)["JUPYTERHUB_CRYPT_KEY"])
+        return CryptKeeper(n_threads=1)
+
+    before = keeper()._encrypt({"token": "t"})
+    module.rotate("crypt")
+    after = keeper()
+    assert after._decrypt(before) == {"token": "t"}
+    path.write_text(f"JUPYTERHUB_CRYPT_KEY={'a' * 64}\n")
+    with pytest.raises(InvalidToken):
+        keeper()._decrypt(after._encrypt({"token": "t"}))
+
+
+def test_jupyterhub_takes_the_new_cookie_secret(module, tmp_path, monkeypatch):
+    monkeypatch.delenv("JPY_COOKIE_SECRET", raising=False)
+    module.rotate("cookie")
+    hub = JupyterHub(cookie_secret_file=str(tmp_path / "cookie_secret"))
+    hub.init_secrets()
+    assert hub.cookie_secret == bytes.fromhex((tmp_path / "cookie_secret").read_text())
+
+
+def test_every_secret_that_the_hub_makes_can_be_put_anew(module):
+    text = (ROOT / "salt/hub/config.sls").read_text()
+    made = re.search(r"- keys:\n((?: +- \w+\n)+)", text)[1].split()[1::2]
+    assert "CONFIGPROXY_AUTH_TOKEN" in made
+    assert set(made) <= {key for key, _, _ in module._SECRETS.values()}
+
+
 def test_cookie(module, tmp_path):
     told = module.rotate("cookie")
     text = (tmp_path / "cookie_secret").read_text()
@@ -94,7 +134,8 @@ def test_authority_is_left_to_certificates(module, monkeypatch):
     replaced = []
     functions = {"classhub_certificate.replace_authority": lambda: replaced.append(1)}
     monkeypatch.setattr(module, "__salt__", functions, raising=False)
-    assert "the proxy" in module.rotate("authority")["then"]
+    then = module.rotate("authority")["then"]
+    assert then == ["salt hub state.apply", "salt proxy state.apply"]
     assert replaced == [1]
 
 

@@ -115,7 +115,7 @@ def test_certificate_of_the_hub_is_issued_once(state, ca, owner, tmp_path, monke
     assert stat.S_IMODE((tmp_path / "hub.pem").stat().st_mode) == 0o600
     assert act("other.internal")["changes"] == {"hub.pem": f"issued: it was for {NAME}"}
     (tmp_path / "hub.pem").chmod(0o644)
-    assert act("other.internal")["changes"] == {"hub.pem": "issued: others could read it"}
+    assert act("other.internal")["changes"] == {"hub.pem": "issued: its owner or mode was another"}
     (tmp_path / "hub.pem").write_text("half")
     assert act("other.internal")["changes"] == {"hub.pem": "issued: it could not be read"}
 
@@ -259,7 +259,11 @@ def test_none_is_a_failure_but_in_a_prediction(state, tls, monkeypatch):
 # -- by ACME: tests/functional/test_acme.py has the rest ---------------------------------------------------------------
 
 
-def test_certbot_that_fails_is_quoted_with_what_to_do(state, tmp_path):
+@pytest.mark.parametrize(
+    ("written", "environment"),
+    [("REQUESTS_CA_BUNDLE=/ca.crt\n", {"REQUESTS_CA_BUNDLE": "/ca.crt"}), ("# nothing\n", {})],
+)
+def test_certbot_that_fails_is_quoted_with_what_to_do(state, tmp_path, written, environment):
     asked = []
 
     def certbot(command, **kwargs):
@@ -267,7 +271,7 @@ def test_certbot_that_fails_is_quoted_with_what_to_do(state, tmp_path):
         return {"retcode": 1, "stdout": "", "stderr": "Some challenges have failed."}
 
     state.__salt__["cmd.run_all"] = certbot
-    (tmp_path / "environment").write_text("REQUESTS_CA_BUNDLE=/ca.crt\n")
+    (tmp_path / "environment").write_text(written)
     ret = state.obtained(
         DOMAIN, f"{tmp_path}/cli.ini", "https://x/dir", f"{tmp_path}/live/{DOMAIN}", "/deploy", "/c"
     )
@@ -277,7 +281,7 @@ def test_certbot_that_fails_is_quoted_with_what_to_do(state, tmp_path):
     assert DOMAIN in ret["comment"]
     ((command, kwargs),) = asked
     assert command[:2] == ["certbot", "certonly"]
-    assert kwargs == {"env": {"REQUESTS_CA_BUNDLE": "/ca.crt"}, "python_shell": False}
+    assert kwargs == {"env": environment, "python_shell": False}
 
 
 def obtained_before(tmp_path, name=DOMAIN, server="https://x/dir"):
