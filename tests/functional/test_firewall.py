@@ -14,6 +14,7 @@ import yaml
 
 from tests.support import firewall
 from tests.support.loading import ROOT
+from tests.support.masterless import caller
 from tests.support.netspace import BRIDGE, Lan, Try, inside, v6
 
 pytestmark = pytest.mark.slow
@@ -102,6 +103,14 @@ def test_nft_takes_the_rules(example, minion):
     text = firewall.rules(example, minion, master=HOSTS["master"])
     done = subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
     assert not done.returncode, done.stderr
+
+
+def test_what_would_be_done_is_told(tmp_path):
+    states = caller("lab", "node1", tmp_path).cmd("state.apply", "firewall", test=True)
+    assert [state["comment"] for state in states.values() if state["result"] is False] == []
+    predicted = [state["__id__"] for state in states.values() if state["result"] is None]
+    assert "Firewall rules are written" in predicted
+    assert "Firewall is in force" in predicted
 
 
 # -- who reaches the hosts

@@ -354,5 +354,5 @@ def test_a_node_can_answer_in_anothers_name(node, way):
     if way == "resource":
         node.ask("_return", jid=jid, fun="test.sleep", resource_id="hub", **{"return": "forged"})
     else:
-        node.ask("_syndic_return", jid=jid, **{"return": {"hub": "forged"}})
+        node.ask("_syndic_return", jid=jid, **{"return": {"hub": {"return": "forged"}}})
     assert node.class_.client.get_cache_returns(jid)["hub"]["ret"] == "forged"

@@ -122,3 +122,33 @@ def test_named_functions_exist(name):
     named = {f"classhub.{verb}" for verb in re.findall(r"salt-run classhub\.(\w+)", shown)}
     named |= set(re.findall(r"\bsalt \S+ (classhub\w*\.\w+)", shown))
     assert named <= set(PUBLIC) | {"classhub.<verb>"}
+
+
+def test_tests_of_attacks_exist():
+    """The page of what was tried names each test as path::name."""
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text_of("docs/explanation/security.md"))
+    assert len(named) > 50
+    missing = [
+        f"{path}::{name}"
+        for path, name in named
+        if not (ROOT / path).is_file() or f"\ndef {name}(" not in text_of(path)
+    ]
+    assert missing == []
+
+
+NO_ATTACKS = {
+    "test_the_client_speaks_to_the_master",
+    "test_states_are_served",
+    "test_the_firewall_is_in_force_now_and_at_boot",
+    "test_rules_that_somebody_flushed_come_back",
+    "test_servers_without_the_world_still_work",
+}
+
+
+@pytest.mark.parametrize(
+    "path", ["tests/lab/test_7_isolation.py", "tests/integration/test_minion_attacks.py"]
+)
+def test_every_attack_is_on_the_page(path):
+    shown = text_of("docs/explanation/security.md")
+    names = set(re.findall(r"^def (test_\w+)", text_of(path), re.MULTILINE))
+    assert {name for name in names - NO_ATTACKS if f"`{path}::{name}`" not in shown} == set()

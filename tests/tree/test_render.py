@@ -40,6 +40,18 @@ def test_low_chunks_compile(as_minion, example, minion):
     assert all(isinstance(chunk, dict) for chunk in chunks), "\n".join(map(str, chunks))
 
 
+@pytest.mark.parametrize("minion", ["proxy", "hub", "node1"])
+def test_no_container_runs_before_the_firewall_is_in_force(as_minion, minion):
+    chunks = as_minion("campus", minion).cmd("state.show_lowstate")
+    order = [chunk["__id__"] for chunk in sorted(chunks, key=lambda chunk: chunk["order"])]
+    wanted = [
+        "Common packages are installed",
+        "Firewall is in force",
+        "Engine package is installed",
+    ]
+    assert sorted(wanted, key=order.index) == wanted
+
+
 CLEAN = sorted(
     str(path.parent.relative_to(ROOT / "salt")) for path in (ROOT / "salt").rglob("clean.sls")
 )
