@@ -3,13 +3,22 @@
 # Needs: nothing. Early in the hub's run, because the proxy host waits for it.
 {%- set classhub = pillar["classhub"] %}
 
+# by itself: made as the parent of a closed directory it would be as closed, and stunnel's account has to pass
+Hub has a directory for the class's settings:
+  file.directory:
+    - name: /etc/classhub
+    - user: root
+    - group: root
+    - mode: "0755"
+
 Hub authority has a directory:
   file.directory:
     - name: /etc/classhub/ca
     - user: root
     - group: root
     - mode: "0700"
-    - makedirs: True
+    - require:
+      - file: Hub has a directory for the class's settings
 
 Hub authority is there:
   classhub_certificate.authority:

@@ -21,7 +21,8 @@ Proxy ACME directory is there:
     - user: root
     - group: root
     - mode: "0700"
-    - makedirs: True
+    - require:
+      - file: Proxy settings are written
 
 Proxy ACME settings are written:
   file.managed:

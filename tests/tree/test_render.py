@@ -96,6 +96,23 @@ def test_hubs_authority_is_published_to_the_proxy_host_alone(as_minion):
     assert published["readers"] == ["proxy"]
 
 
+@pytest.mark.parametrize(("example", "minion"), HOSTS)
+def test_directory_of_all_settings_is_open_to_services_with_accounts_of_their_own(
+    as_minion, example, minion
+):
+    """Salt gives a directory's mode to the parents that it makes, too."""
+    chunks = as_minion(example, minion).cmd("state.show_lowstate")
+    closed = [
+        chunk["name"]
+        for chunk in chunks
+        if (chunk["state"], chunk["fun"]) == ("file", "directory")
+        and chunk["name"].startswith("/etc/classhub/")
+        and chunk.get("mode") != "0755"
+        and chunk.get("makedirs")
+    ]
+    assert closed == []
+
+
 def test_hubs_proxy_is_reached_through_tls_alone():
     unit = (ROOT / "salt/hub/files/jupyterhub-proxy.service").read_text()
     assert "--ip 127.0.0.1 --port ${CLASSHUB_PORT} --api-ip 127.0.0.1 " in unit
