@@ -61,17 +61,7 @@ Hub secrets are generated:
       - CLASSHUB_FORMGRADER_TOKEN
       - CLASSHUB_CULLER_TOKEN
       - CLASSHUB_DASHBOARD_TOKEN
-    - user: root
-    - group: root
-    - mode: "0600"
-    - require:
-      - file: Hub settings directory is there
-
-# encrypts what the hub remembers of a sign-in; apart from the others, as the proxy has no use for it
-Hub key of its database is generated:
-  classhub_secrets.generated:
-    - name: /etc/jupyterhub/crypt.env
-    - keys:
+      # encrypts what the hub remembers of a sign-in
       - JUPYTERHUB_CRYPT_KEY
     - user: root
     - group: root

@@ -28,7 +28,6 @@ Hub service is running:
       - /etc/jupyterhub/jupyterhub_config.d
       - /etc/jupyterhub/listen.env
       - /etc/jupyterhub/secrets.env
-      - /etc/jupyterhub/crypt.env
       - /var/lib/jupyterhub/cookie_secret
       - /opt/jupyterhub/classhub-package
       - /opt/jupyterhub/requirements.sha256
@@ -45,5 +44,4 @@ Hub service is running:
       - file: Hub configuration is there
       - file: Hub addresses for the units are written
       - classhub_secrets: Hub secrets are generated
-      - classhub_secrets: Hub key of its database is generated
       - file: Hub logins are those of the roster

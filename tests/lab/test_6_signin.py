@@ -36,8 +36,8 @@ def signing_in(quiet: Site) -> Iterator[github.GitHub]:
 
 def test_a_student_signs_in_with_github_and_works(signing_in, quiet):
     assert lab.on("hub", "stat", "-c", "%U:%G %a", LOGINS) == "root:jupyterhub 640"
-    key = "/etc/jupyterhub/crypt.env"
-    assert lab.on("hub", "stat", "-c", "%U:%G %a", key) == "root:root 600"
+    secrets = "/etc/jupyterhub/secrets.env"
+    assert lab.on("hub", "stat", "-c", "%U:%G %a", secrets) == "root:root 600"
 
     mallory = Student("mallory", quiet)
     signing_in.who, signing_in.accounts = "mallory", {"mallory": 666, "Ada": 101}

@@ -202,8 +202,7 @@ def test_the_client_secret_is_for_the_hub_alone(as_minion):
 def test_the_proxy_does_not_know_the_key_of_the_hubs_database(as_minion):
     chunks = as_minion("campus", "hub").cmd("state.show_lowstate")
     generated = {chunk["name"]: chunk["keys"] for chunk in chunks if chunk["fun"] == "generated"}
-    assert generated["/etc/jupyterhub/crypt.env"] == ["JUPYTERHUB_CRYPT_KEY"]
-    assert "JUPYTERHUB_CRYPT_KEY" not in generated["/etc/jupyterhub/secrets.env"]
+    assert "JUPYTERHUB_CRYPT_KEY" in generated["/etc/jupyterhub/secrets.env"]
     units = ROOT / "salt/hub/files"
-    assert "crypt.env" in (units / "jupyterhub.service").read_text()
-    assert "crypt.env" not in (units / "jupyterhub-proxy.service").read_text()
+    assert "secrets.env" in (units / "jupyterhub.service").read_text()
+    assert "secrets.env" not in (units / "jupyterhub-proxy.service").read_text()
