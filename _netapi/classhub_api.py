@@ -12,7 +12,7 @@ Master configuration, which ``bootstrap.sh master --api`` writes::
 
     classhub_api:
       address: 192.0.2.11
-      port: 8443
+      port: 8444
       certificate: /etc/salt/pki/api/api.crt
       key: /etc/salt/pki/api/api.key
 """
