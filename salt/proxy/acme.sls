@@ -132,6 +132,7 @@ Proxy renewal is not scheduled:
   service.dead:
     - name: classhub-renewal.timer
     - enable: False
+    - onlyif: test -e /etc/systemd/system/classhub-renewal.timer
 
 Proxy renewal is absent:
   file.absent:
