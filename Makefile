@@ -41,8 +41,12 @@ test: lint test-tree test-unit test-functional test-integration test-lab  ## all
 
 test-fast: lint test-tree test-unit test-functional  ## the tests that need no lab and no daemons
 
-test-tree test-unit test-functional test-integration: test-%: setup
-	$(PYTEST) tests/$*
+# of a file of tests all are of one process: what it sets up for all of them is costly
+test-tree test-unit test-functional: test-%: setup
+	$(PYTEST) -n auto --dist loadfile tests/$*
+
+test-integration: setup
+	$(PYTEST) tests/integration
 
 test-lab: setup  ## the tests of the real class: makes the lab anew, and leaves none
 	CLASSHUB_LAB_FRESH=1 $(PYTEST) tests/lab

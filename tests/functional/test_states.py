@@ -258,7 +258,7 @@ def test_settings_of_the_course_are_predicted_written_and_then_left_alone(hub, t
 @pytest.mark.skipif(Path("/opt/jupyterhub").exists(), reason="this machine is a hub")
 def test_exchange_of_a_bare_host_is_predicted_and_not_made(hub):
     predicted = single(hub, "classhub_course.exchanged", name="exchange", test=True)
-    assert (predicted["result"], predicted["changes"]) == (None, {"exchange": "laid out"})
+    assert (predicted["result"], predicted["changes"]) == (None, {"exchange": "settled"})
     refused = single(hub, "classhub_course.exchanged", name="exchange")
     assert (refused["result"], refused["changes"]) == (False, {})
     assert "apply the states of the hub first" in refused["comment"]

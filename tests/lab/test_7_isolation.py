@@ -104,16 +104,27 @@ def bob(ada, student):
     return person
 
 
+@contextlib.contextmanager
+def kernel_of(person):
+    """One that ends with the block: some thirty of them would fill the server's memory."""
+    made = person.kernel()
+    try:
+        yield made
+    finally:
+        person.request("DELETE", f"api/kernels/{made.id}")
+
+
 @pytest.fixture
 def kernel(ada):
-    made = ada.kernel()
-    said = made.run(TRIES)
-    assert not said.error, said.error
-    return made
+    with kernel_of(ada) as made:
+        said = made.run(TRIES)
+        assert not said.error, said.error
+        yield made
 
 
 def unhurt(person) -> None:
-    assert person.kernel().value("6 * 7") == 42
+    with kernel_of(person) as kernel:
+        assert kernel.value("6 * 7") == 42
 
 
 # -- the kernel and the host
