@@ -49,7 +49,7 @@ def test_one_comes_and_one_leaves_and_comes_back(quiet, released):
     assert released in zoe.files()
     zoe.stop()
 
-    wait_until(lambda: "bob" not in lab.servers(), 60, "bob's server is gone")
+    wait_until("bob's server is gone", lambda: "bob" not in lab.servers(), 60)
     assert lab.on("hub", "cat", "/home/.archive/bob/work.txt") == "mine"
     assert Student("bob", quiet).send_sign_in_form().status_code == 403
     begun = bob.start()

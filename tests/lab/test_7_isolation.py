@@ -216,7 +216,8 @@ def test_a_fork_bomb_in_a_terminal_hurts_nobody_else(ada, bob):
     def works_again() -> bool:
         if not ada.answers():
             ada.start()
-        return ada.kernel().value("6 * 7") == 42
+        with kernel_of(ada) as kernel:
+            return kernel.value("6 * 7") == 42
 
     ada.stop()
     ada.start()
@@ -411,7 +412,7 @@ def test_without_a_name_there_is_no_handshake(site):
 
 BEHIND = [
     ("hub", 8000, "proxy"),
-    ("hub", 8081, "proxy"),
+    ("hub", 8443, "proxy"),
     ("hub", 2377, "node1"),
     ("hub", 7946, "node1"),
     ("node1", 7946, "node2"),
@@ -463,11 +464,12 @@ def test_servers_without_the_world_still_work(ada, mode):
     node = lab.node_of(ada.name)
     with lab.settings({"firewall": {"egress": mode}}):
         assert not lab.lines(lab.apply(node, "firewall"), "failed")
-        kernel = ada.kernel()
-        kernel.run(TRIES)
         hub, world = (lab.ADDRESSES["hub"], 8081), ("192.0.2.1", 80)
-        told = [
-            kernel.value(f"attempt(socket.create_connection, {each}, 5)") for each in (hub, world)
-        ]
+        with kernel_of(ada) as kernel:
+            kernel.run(TRIES)
+            told = [
+                kernel.value(f"attempt(socket.create_connection, {each}, 5)")
+                for each in (hub, world)
+            ]
     assert not lab.lines(lab.apply(node, "firewall"), "failed")
     assert told == ["done", "ECONNREFUSED"]
