@@ -1,7 +1,5 @@
 """Secrets of the hub put anew: who is disturbed, and who is not. Late, because everybody is signed out."""
 
-import pytest
-
 from tests.lab import journey
 from tests.support import lab
 from tests.support.client import Student
