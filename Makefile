@@ -51,8 +51,8 @@ test-integration: setup
 test-lab: setup  ## the tests of the real class: makes the lab anew, and leaves none
 	CLASSHUB_LAB_FRESH=1 $(PYTEST) tests/lab
 
-test-long: up  ## the tests that take long: whole terms, full classes
-	$(PYTEST) -m long tests
+test-long: setup  ## the tests that take long: whole terms, full classes; the lab is made anew, and stays
+	CLASSHUB_LAB_FRESH=1 $(PYTEST) -m long tests
 
 lint: setup  ## check Python, states, YAML and shell scripts
 	$(BIN)/ruff check .

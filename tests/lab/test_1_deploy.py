@@ -68,6 +68,7 @@ def test_a_dry_run_of_the_class_predicts_nothing(site):
     assert not lab.lines(applied, "predicted")
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_is_taken_up_by_the_next(fresh_hosts, site):
     """node2 is new again; its minion dies with its job while Debian's packages are unpacked."""
     lab.lab("recreate", "node2")
