@@ -2,10 +2,11 @@
 
 from tests.support import lab
 
-# Salt's own cache and key files move while it looks; so do compiled Python files of its venv.
+# Salt's own cache and key files move while it looks; so do compiled Python files of its venv, and what the hub records
+# every five minutes.
 LISTING = r"""
 find /etc /home /opt /srv /usr/local /usr/lib/systemd/system -xdev \
-    \( -path /etc/salt -o -path /opt/salt -o -name __pycache__ -o -path '/home/*/.*' \) -prune -o \
+    \( -path /etc/salt -o -path /opt/salt -o -path /srv/stats -o -name __pycache__ -o -path '/home/*/.*' \) -prune -o \
     -type d -printf '%p d %m %U:%G\n' -o -printf '%p %y %m %U:%G %s %T@\n' | sort
 ls -1 /var/lib | sed 's,^,/var/lib/,'
 dpkg-query -W -f '${Package} ${Version} ${db:Status-Abbrev}\n'
