@@ -81,6 +81,7 @@ def test_whoever_else_answers_at_the_hubs_address_is_refused(site):
     lab.wait_for_hub(site)
 
 
+@pytest.mark.long
 def test_an_exchange_of_the_authority_cuts_nobody(quiet, student):
     ada = student("ada")
     journey.start(ada)
@@ -115,6 +116,7 @@ def test_the_certificate_that_students_see_is_told(site):
     assert told["days_left"] > 300
 
 
+@pytest.mark.long
 def test_a_certificate_that_ends_soon_is_a_warning(site):
     with lab.settings({"proxy": {"warn_days": 365}}):
         applied = lab.apply("proxy", "proxy.watch")["proxy"]

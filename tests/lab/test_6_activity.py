@@ -194,6 +194,7 @@ def remove() -> None:
     lab.wait_for_minions()
 
 
+@pytest.mark.long
 def test_what_the_engine_cannot_tell_again_is_made_up(quiet):
     """More happens than the engine remembers, and nobody listens."""
     wait_until("the node's minion follows the containers", engines, 60)

@@ -105,6 +105,7 @@ def test_a_node_that_dies_costs_nobody_anything(quiet, known):
     wait_until("nothing is left on the nodes", nothing_left, 60)
 
 
+@pytest.mark.long
 def test_a_hub_that_restarts_goes_on_where_it_was(quiet, known):
     run = Run()
     wait_until("some run", lambda: any(grading_on(host) for host in lab.NODES), 60, pause=0.1)
