@@ -1,5 +1,7 @@
 """Wrong settings: every host says all of them at once, and touches nothing."""
 
+import pytest
+
 from tests.lab import snapshot
 from tests.support import lab
 
@@ -34,6 +36,7 @@ def test_wrong_settings_are_told_together_and_nothing_is_done(site):
         _refused(KEYS)
 
 
+@pytest.mark.long
 def test_a_missing_roster_is_told_and_nothing_is_done(site):
     with lab.settings({"roster": {"file": "absent.csv"}}):
         _refused(["classhub:roster:file: there is no absent.csv"])

@@ -181,6 +181,7 @@ def receipt_at_home(student: Student) -> None:
     assert "problem1.ipynb" in newest["contents"]
 
 
+@pytest.mark.long
 def test_the_sweep_seals_by_itself(course, student):
     verb("release", "ps1")
     ada = student("ada")

@@ -121,6 +121,7 @@ def test_where_memory_is_short_who_idles_longest_goes_and_no_more(quiet, student
         lab.salt_run("classhub.resume", "node2")
 
 
+@pytest.mark.long
 def test_asking_a_server_is_no_use_of_it(quiet, student):
     ada = student("ada")
     journey.start(ada)
