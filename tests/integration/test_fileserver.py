@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.support.waiting import wait_until
+
 pytestmark = pytest.mark.slow
 
 SECRET_PATHS = [
@@ -23,7 +25,11 @@ SECRET_PATHS = [
 
 
 def test_states_are_served(running):
-    assert "base:" in running.ask("node1", "cp.get_file_str", "salt://top.sls")
+    def served() -> bool:
+        return "base:" in str(running.ask("node1", "cp.get_file_str", "salt://top.sls"))
+
+    # a master that has just started is busy
+    wait_until("states are served", served, 60)
     assert "def hosts" in running.ask("node1", "cp.get_file_str", "salt://_modules/classhub.py")
 
 
