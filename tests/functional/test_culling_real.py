@@ -31,19 +31,9 @@ OPERATOR, CULLER = "a" * 64, "d" * 64
 # The roles and services are those of a class; a page holds one user.
 CONFIG = """
 import sys
-sys.path.insert(0, {package!r})
-from jupyterhub.proxy import Proxy
+sys.path[:0] = [{package!r}, {root!r}]
+from tests.support.no_proxy import NoProxy
 from classhub import config
-
-class NoProxy(Proxy):
-    should_start = False
-    routes = {{}}
-    async def add_route(self, routespec, target, data):
-        self.routes[routespec] = {{"routespec": routespec, "target": target, "data": data}}
-    async def delete_route(self, routespec):
-        self.routes.pop(routespec, None)
-    async def get_all_routes(self):
-        return self.routes
 
 tokens = dict.fromkeys(("PROXY_SYNC", "FORMGRADER", "DASHBOARD"), "b" * 64)
 tokens |= {{"ADMIN": {operator!r}, "CULLER": {culler!r}}}
@@ -154,6 +144,7 @@ def real(tmp_path_factory):
     (top / "config.py").write_text(
         CONFIG.format(
             package=str(ROOT / "salt/hub/package"),
+            root=str(ROOT),
             operator=OPERATOR,
             culler=CULLER,
             public=places[0][1],

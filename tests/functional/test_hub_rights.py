@@ -24,20 +24,11 @@ BIN = Path(sys.executable).parent
 SCOPE = re.compile(r'name="scopes"[^>]*value="([^"]*)"')
 CONFIG = """
 import sys
-sys.path.insert(0, {package!r})
+sys.path[:0] = [{package!r}, {root!r}]
 from pathlib import Path
 from types import SimpleNamespace
-from jupyterhub.proxy import Proxy
+from tests.support.no_proxy import NoProxy
 from classhub import authenticator, config
-
-class NoProxy(Proxy):
-    should_start = False
-    async def add_route(self, routespec, target, data):
-        pass
-    async def delete_route(self, routespec):
-        pass
-    async def get_all_routes(self):
-        return {{}}
 
 people = {{
     "teach": ["instructor"], "prof": ["instructor"], "gina": ["grader"], "ada": ["student"], "bob": ["student"],
@@ -122,6 +113,7 @@ def hub(tmp_path_factory):
     (top / "config.py").write_text(
         CONFIG.format(
             package=str(ROOT / "salt/hub/package"),
+            root=str(ROOT),
             state=str(top),
             public=free_port(),
             port=port,

@@ -26,19 +26,10 @@ OPERATOR = "a" * 64
 CONFIG = """
 import sys
 from pathlib import Path
-sys.path.insert(0, {package!r})
-from jupyterhub.proxy import Proxy
+sys.path[:0] = [{package!r}, {root!r}]
+from tests.support.no_proxy import NoProxy
 from classhub.config import configure
 from classhub.spawner import ClassSpawner
-
-class NoProxy(Proxy):
-    should_start = False
-    async def add_route(self, routespec, target, data):
-        pass
-    async def delete_route(self, routespec):
-        pass
-    async def get_all_routes(self):
-        return {{}}
 
 class NoSwarm(ClassSpawner):
     up = False
@@ -121,7 +112,11 @@ class ClassHub:
         settings = SETTINGS | {"domain": domain, "hub": hub}
         (self.top / "classhub.json").write_text(json.dumps(settings))
         package = str(ROOT / "salt/hub/package")
-        paths = {"settings": str(self.top / "classhub.json"), "state": str(self.state)}
+        paths = {
+            "settings": str(self.top / "classhub.json"),
+            "state": str(self.state),
+            "root": str(ROOT),
+        }
         config = self.top / "jupyterhub_config.py"
         config.write_text(CONFIG.format(package=package, elsewhere=elsewhere, more=more, **paths))
         names = ("PROXY_SYNC", "FORMGRADER", "CULLER", "DASHBOARD")

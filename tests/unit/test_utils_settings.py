@@ -74,7 +74,7 @@ BAD = [
     ({"firewall": {"allow": [ALLOWED | {"roles": ["master"]}]}}, "'master' is not one of proxy"),
     ({"firewall": {"egress": "closed"}}, "'closed' is not one of open, allow-list, none"),
     (
-        {"firewall": {"egress_allow": ["pypi.org"]}},
+        {"firewall": {"egress_allow": ["mirror.example.edu"]}},
         "classhub:firewall:egress_allow: Expected 4 octets",
     ),
     ({"firewall": {"egress_allow": ["10.0.0.1:http"]}}, "'10.0.0.1:http' is not an IPv4 network"),
@@ -607,7 +607,7 @@ def test_nothing_faulty_reaches_the_rules():
         admin=["10.0.0.0/8", "x; accept"],
         allow=[9100, {"port": 1}, ALLOWED],
         egress="allow-list",
-        egress_allow=["pypi.org", "198.51.100.9"],
+        egress_allow=["mirror.example.edu", "198.51.100.9"],
     )
     assert [each["network"] for each in firewall["inbound"]] == ["10.0.0.0/8", "10.0.0.0/8"]
     assert firewall["outbound"] == [{"network": "198.51.100.9/32", "port": 0}]
