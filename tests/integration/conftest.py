@@ -30,19 +30,24 @@ class Class:
     """The running class, by what a test says to it."""
 
     master: SaltMaster
-    client: LocalClient
     minions: dict[str, SaltMinion]
     pillar: Path  # read before the example's pillar; empty but for what a test puts there
 
+    def client(self) -> LocalClient:
+        """A client of the master, for a `with`; one that is kept gets no more answers once another was used here."""
+        return get_local_client(self.master.config_file)
+
     def ask(self, minion: str, function: str, /, *args: object, **kwargs: object) -> Any:
         """The answer of one minion."""
-        answers = self.client.cmd(minion, function, args, kwarg=kwargs, timeout=30)
+        with self.client() as client:
+            answers = client.cmd(minion, function, args, kwarg=kwargs, timeout=30)
         assert minion in answers, f"{minion} did not answer {function}"
         return answers[minion]
 
     def ask_all(self, function: str, /, *args: object, **kwargs: object) -> dict[str, Any]:
         """The answers of all minions."""
-        answers = self.client.cmd("*", function, args, kwarg=kwargs, timeout=60)
+        with self.client() as client:
+            answers = client.cmd("*", function, args, kwarg=kwargs, timeout=60)
         assert sorted(answers) == sorted(MINIONS)
         return answers
 
@@ -98,8 +103,7 @@ def running(salt_factories, scratch):
         for minion in pool.map(_start, minions):
             stack.callback(minion.terminate)
         stack.callback(_stop_together, minions)
-        client = stack.enter_context(get_local_client(master.config_file))
-        yield Class(master, client, dict(zip(MINIONS, minions, strict=True)), scratch / "pillar")
+        yield Class(master, dict(zip(MINIONS, minions, strict=True)), scratch / "pillar")
 
 
 def without_docker(folder: Path) -> dict[str, str]:

@@ -350,9 +350,10 @@ def test_news_of_containers_say_nothing(node, bus):
 @pytest.mark.parametrize("way", ["resource", "syndic"])
 def test_a_node_can_answer_in_anothers_name(node, way):
     """Who fixes this may turn the test round, and take the line off the page."""
-    jid = node.class_.client.run_job("hub", "test.sleep", [3])["jid"]
-    if way == "resource":
-        node.ask("_return", jid=jid, fun="test.sleep", resource_id="hub", **{"return": "forged"})
-    else:
-        node.ask("_syndic_return", jid=jid, **{"return": {"hub": {"return": "forged"}}})
-    assert node.class_.client.get_cache_returns(jid)["hub"]["ret"] == "forged"
+    with node.class_.client() as client:
+        jid = client.run_job("hub", "test.sleep", [3])["jid"]
+        if way == "resource":
+            node.ask("_return", jid=jid, fun="test.sleep", resource_id="hub", **{"return": "forged"})
+        else:
+            node.ask("_syndic_return", jid=jid, **{"return": {"hub": {"return": "forged"}}})
+        assert client.get_cache_returns(jid)["hub"]["ret"] == "forged"
