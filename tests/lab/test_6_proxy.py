@@ -83,12 +83,13 @@ def test_other_names_are_refused(site, stranger, in_handshake):
 @pytest.mark.parametrize(
     ("version", "accepted"),
     [
+        (ssl.TLSVersion.TLSv1, False),
         (ssl.TLSVersion.TLSv1_1, False),
         (ssl.TLSVersion.TLSv1_2, True),
         (ssl.TLSVersion.TLSv1_3, True),
     ],
 )
-@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1.* is deprecated")
 def test_tls_versions(site, version, accepted):
     context = ssl.create_default_context(cafile=str(site.certificate))
     context.minimum_version = context.maximum_version = version
