@@ -66,12 +66,12 @@ def write(name: str, text: str) -> None:
 
 
 def stock(assignment: str) -> None:
-    """Grade with plain nbgrader.
+    """Grade with plain nbgrader, on a root that is as little to be written to as that of a student's server.
 
     Raises:
         AssertionError: it tells of an error.
     """
-    command = f"docker run --rm --user 0 --volume {PLACE}/nbgrader:/course --workdir /course --env HOME=/tmp"
+    command = f"docker run --rm --user 0 --read-only --tmpfs /tmp --volume {PLACE}/nbgrader:/course --workdir /course --env HOME=/tmp"
     words = f"{lab.student_image()} nbgrader autograde {shlex.quote(assignment)} 2>&1"
     said = lab.shell("hub", f"{command} {words}", check=False, timeout=7200)
     # of its own: a kernel that a cell interrupted tells of an error, too
