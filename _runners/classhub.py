@@ -15,6 +15,7 @@ from pathlib import Path
 
 import salt.client
 import salt.utils.event
+import salt.version
 from salt.exceptions import CommandExecutionError, NotImplemented
 
 log = logging.getLogger(__name__)
@@ -575,6 +576,99 @@ def activity(
         salt-run classhub.activity hours format=csv --out=newline_values_only > hours.csv
     """
     return _course("activity", question, assignment, since=since, until=until, format=format)
+
+
+def doctor(proof: bool = True) -> dict:
+    """Whether the class works: every host is looked at, and an own student starts a server, runs a cell and submits.
+
+    Nothing is changed, and nobody is disturbed. The exit code is 1 if anything failed.
+
+    Args:
+        proof: also go a student's way, which takes some seconds.
+
+    Returns:
+        ``checks``: ``<host>: <check>`` -> ``ok: ...``, ``warning: ...`` or ``failed: ... To do: ...``; ``summary``: how
+        many of each.
+
+    Raises:
+        Refusal: no host answers.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.doctor --out=json
+    """
+    say = __utils__["classhub_doctor.finding"]
+    with salt.client.get_local_client(__opts__["conf_file"]) as client:
+        here, told = _who_is_here(client, say)
+        asked = time.time()
+        clocks = client.cmd(here, "classhub_doctor.clock", tgt_type="list", timeout=_PATIENCE)
+        answered = time.time()
+        answers = client.cmd(
+            here, "classhub_doctor.examined", tgt_type="list", timeout=_PATIENCE, full_return=True
+        )
+    facts = {}
+    for host in here:
+        answer = answers.get(host)
+        if not isinstance(answer, dict) or answer.get("retcode") or host not in clocks:
+            why = answer.get("ret") if isinstance(answer, dict) else "no answer"
+            told[host] = [say("examined", "failed", str(why), f"salt {host} saltutil.sync_all")]
+            continue
+        told[host] = [
+            __utils__["classhub_doctor.clock"](clocks[host], asked, answered),
+            *answer["ret"]["checks"],
+        ]
+        facts[host] = answer["ret"]["facts"]
+    hub = next((host for host, known in facts.items() if "image" in known), "")
+    for host, found in __utils__["classhub_doctor.compared"](
+        facts, hub, salt.version.__version__
+    ).items():
+        told[host] += found
+    if proof and hub:
+        told[hub] += _proof(say)
+    return _diagnosis(told)
+
+
+def _who_is_here(client: salt.client.LocalClient, say: Callable) -> tuple[list[str], dict]:
+    """Minion ids of those that answer, and a finding of each that does not.
+
+    Raises:
+        Refusal: none answers.
+    """
+    ping = client.cmd("*", "test.ping", timeout=10, gather_job_timeout=10, full_return=True)
+    here = sorted(minion for minion, answer in ping.items() if _is_here(answer))
+    hosts = client.cmd(here, "classhub.hosts", tgt_type="list") if here else {}
+    known = {host for answer in hosts.values() if isinstance(answer, dict) for host in answer}
+    if not here:
+        raise Refusal(
+            "no host answers; is salt-minion up anywhere, and are keys accepted (salt-key)?"
+        )
+    todo = "on {host}: systemctl status salt-minion; salt-key on the master"
+    return here, {
+        host: [say("minion", "failed", "it does not answer", todo.format(host=host))]
+        for host in sorted((set(ping) | known) - set(here))
+    }
+
+
+def _proof(say: Callable) -> list[dict]:
+    """A student's way, by the hub."""
+    try:
+        answer = _ask_hub("classhub_course.call", ("prove",), {}, timeout=_PATIENCE)
+        return _told(answer)["summary"]["checks"]
+    except Refusal as error:
+        return [say("proof", "failed", str(error), "salt hub state.apply")]
+
+
+def _diagnosis(told: dict[str, list[dict]]) -> dict:
+    findings = [(host, found) for host, rows in sorted(told.items()) for found in rows]
+    count = {
+        result: sum(found["result"] == result for _, found in findings)
+        for result in ("ok", "warning", "failed")
+    }
+    sentence = __utils__["classhub_doctor.sentence"]
+    checks = {f"{host}: {found['check']}": sentence(found) for host, found in findings}
+    return {"checks": checks, "summary": count, "retcode": int(bool(count["failed"]))}
 
 
 def forget_identity(user: str, test: bool = False) -> dict:
