@@ -77,12 +77,38 @@ EXPIRED = (
 )
 
 
+@contextmanager
+def expired_certificate() -> Iterator[None]:
+    with ExitStack() as stack:
+        folder = "/etc/classhub/nginx/tls"
+        stack.enter_context(replaced("proxy", f"{folder}/class.key", "true"))
+        stack.enter_context(replaced("proxy", f"{folder}/class.crt", EXPIRED))
+        yield
+
+
+@contextmanager
+def full_disk(host: str) -> Iterator[None]:
+    """A small filesystem, full, where a host of this role keeps nothing."""
+    place = "/var/lib/classhub"
+    begin = f"mkdir -p {place}; mount -t tmpfs -o size=64k tmpfs {place}; cat /dev/zero > {place}/full; true"
+    with changed(host, begin, f"umount {place}"):
+        yield
+
+
+@contextmanager
+def other_home(host: str) -> Iterator[None]:
+    other = '{"id": "00000000-0000-0000-0000-000000000000"}'
+    begin = f"mkdir -p /tmp/other/.classhub; echo '{other}' > /tmp/other/.classhub/filesystem.json"
+    with changed(host, f"{begin}; mount --bind /tmp/other /home", "umount /home"):
+        yield
+
+
 # what is broken, host: check, and a word that must be told
 Broken = tuple[Callable[[], Any], str, str]
 BROKEN: dict[str, Broken] = {
     "a clock is wrong": (lambda: skewed("node2"), "node2: clock", "120 s ahead"),
     "a node lost the image": (lambda: without_image("node1"), "node1: image", "lacks"),
-    "a disk is full": (lambda: _full_disk("proxy"), "proxy: disk", "/var/lib/classhub"),
+    "a disk is full": (lambda: full_disk("proxy"), "proxy: disk", "/var/lib/classhub"),
     "a firewall is gone": (
         lambda: changed("node1", "nft delete table inet classhub", "nft --file /etc/classhub/firewall.nft"),
         "node1: firewall",
@@ -103,7 +129,7 @@ BROKEN: dict[str, Broken] = {
         "classhub-sweep.timer",
     ),
     "a certificate expired": (
-        _both_of_the_certificate,
+        expired_certificate,
         "proxy: certificate",
         "expired",
     ),
@@ -127,37 +153,11 @@ BROKEN: dict[str, Broken] = {
         "activity",
     ),
     "/home is another filesystem": (
-        lambda: _other_home("node2"),
+        lambda: other_home("node2"),
         "node2: homes",
         "not the hub's",
     ),
 }  # fmt: skip
-
-
-@contextmanager
-def _both_of_the_certificate() -> Iterator[None]:
-    with ExitStack() as stack:
-        folder = "/etc/classhub/nginx/tls"
-        stack.enter_context(replaced("proxy", f"{folder}/class.key", "true"))
-        stack.enter_context(replaced("proxy", f"{folder}/class.crt", EXPIRED))
-        yield
-
-
-@contextmanager
-def _full_disk(host: str) -> Iterator[None]:
-    """A small filesystem, full, where a host of this role keeps nothing."""
-    place = "/var/lib/classhub"
-    begin = f"mkdir -p {place}; mount -t tmpfs -o size=64k tmpfs {place}; cat /dev/zero > {place}/full; true"
-    with changed(host, begin, f"umount {place}"):
-        yield
-
-
-@contextmanager
-def _other_home(host: str) -> Iterator[None]:
-    other = '{"id": "00000000-0000-0000-0000-000000000000"}'
-    begin = f"mkdir -p /tmp/other/.classhub; echo '{other}' > /tmp/other/.classhub/filesystem.json"
-    with changed(host, f"{begin}; mount --bind /tmp/other /home", "umount /home"):
-        yield
 
 
 def test_a_class_that_works(quiet):
