@@ -25,6 +25,7 @@ _SECRETS = {
     ),
     "operator": ("CLASSHUB_ADMIN_TOKEN", ["jupyterhub"], _PAUSE),
     "culler": ("CLASSHUB_CULLER_TOKEN", ["jupyterhub"], _PAUSE),
+    "doctor": ("CLASSHUB_DOCTOR_TOKEN", ["jupyterhub"], _PAUSE),
     "proxy-sync": ("CLASSHUB_PROXY_SYNC_TOKEN", ["jupyterhub"], _PAUSE),
     "formgrader": ("CLASSHUB_FORMGRADER_TOKEN", ["jupyterhub", "classhub-formgrader"], _PAUSE),
     "dashboard": ("CLASSHUB_DASHBOARD_TOKEN", ["jupyterhub", "classhub-dashboard"], _PAUSE),

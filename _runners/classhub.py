@@ -15,6 +15,7 @@ from pathlib import Path
 
 import salt.client
 import salt.utils.event
+import salt.version
 from salt.exceptions import CommandExecutionError, NotImplemented
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ _BYPASSED = (
 )
 # what the master does by itself, each minute and at each event
 _UNRECORDED = ("keep_schedule", "pull_activity")
+_BACK = 120  # seconds for a node to come back to the Swarm after its engine was restarted
 _PULLED = 2000  # events of a node that are brought to the hub at once
 _LOOKS = 60  # seconds between two looks of the master's schedule at what is due (config/master.d/classhub.conf)
 
@@ -119,6 +121,126 @@ def resume(node: str, test: bool = False) -> str:
         salt-run classhub.resume node1
     """
     return _on_hub("classhub_swarm.availability", node, "active", test=test)
+
+
+def upgrade_engines(node: str = "", wait: int = 0, test: bool = False) -> dict:
+    """Upgrade Docker on the nodes, one after the other. No server is stopped: a node's turn comes when none runs there.
+
+    While a node waits for its servers to end, new ones go to other nodes. Debian's own upgrades leave Docker on nodes
+    as it is (apt holds it).
+
+    Args:
+        node: minion id of the one node that is meant; all of them without it.
+        wait: seconds to wait for the servers of each node to end.
+        test: only say what would be done.
+
+    Returns:
+        ``table``: minion id -> ``done: what``, ``skipped: why`` or ``failed: why``.
+
+    Raises:
+        Refusal: there is no such living node, or the hub does not answer.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.upgrade_engines wait=3600
+    """
+    members = {
+        member["host"]: member for member in _on_hub("classhub_swarm.nodes") if member["node"]
+    }
+    if node and node not in members:
+        raise Refusal(f"no node is called {node!r}; the nodes are {', '.join(members) or 'none'}")
+    table = {}
+    for name in [node] if node else sorted(members):
+        try:
+            table[name] = _upgrade_engine(members[name], wait, test)
+        except Refusal as error:
+            table[name] = f"failed: {error}"
+        print(f"{name}: {table[name]}", file=sys.stderr, flush=True)
+    failed = any(outcome.startswith("failed") for outcome in table.values())
+    return {"table": table, "retcode": int(failed)}
+
+
+def _upgrade_engine(member: dict, wait: int, test: bool) -> str:
+    """The outcome of one node.
+
+    Raises:
+        Refusal: it does not answer, or apt failed.
+    """
+    name = member["host"]
+    newer = _on(name, "classhub_engine.upgrades")
+    if not newer:
+        return "skipped: has the newest"
+    words = ", ".join(f"{package} {found['newest']}" for package, found in newer.items())
+    if test:
+        running = _on(name, "classhub_engine.servers")
+        after = f" once the servers of {', '.join(running)} have ended" if running else ""
+        return f"done: would get {words}{after}"
+    with _paused(member):
+        running, until = _on(name, "classhub_engine.servers"), time.monotonic() + wait
+        while running and time.monotonic() < until:
+            time.sleep(min(10, max(0, until - time.monotonic())))
+            running = _on(name, "classhub_engine.servers")
+        if running:
+            return (
+                f"skipped: servers of {', '.join(running)} run there. Say it again later or with a longer wait, or stop "
+                f"them: salt-run classhub.drain {name} stop=True"
+            )
+        _on(name, "classhub_engine.upgrade")
+        _ready(name)
+    return f"done: has {words}"
+
+
+@contextlib.contextmanager
+def _paused(member: dict) -> Iterator[None]:
+    """No new servers come to a node; afterwards they do again, if they did before and it is well."""
+    if member["availability"] != "active":
+        yield
+        return
+    host = member["host"]
+    _on_hub("classhub_swarm.availability", host, "pause")
+    try:
+        yield
+    except Refusal as error:  # what is wrong with it students should not meet
+        raise Refusal(
+            f"{error}. New servers come to it after: salt-run classhub.resume {host}"
+        ) from error
+    except BaseException:
+        _on_hub("classhub_swarm.availability", host, "active")
+        raise
+    _on_hub("classhub_swarm.availability", host, "active")
+
+
+def _ready(name: str) -> None:
+    """Wait until the Swarm has a node back whose engine was restarted.
+
+    Raises:
+        Refusal: it does not come back.
+    """
+    until = time.monotonic() + _BACK
+    while time.monotonic() < until:
+        states = {member["host"]: member["state"] for member in _on_hub("classhub_swarm.nodes")}
+        if states.get(name) == "ready":
+            return
+        time.sleep(2)
+    raise Refusal(f"its engine was upgraded, and it is not back in the Swarm after {_BACK} s")
+
+
+def _on(minion: str, function: str) -> object:
+    """What one minion answers.
+
+    Raises:
+        Refusal: it does not, or with an error.
+    """
+    with salt.client.get_local_client(__opts__["conf_file"]) as client:
+        answers = client.cmd(
+            [minion], function, tgt_type="list", timeout=_PATIENCE, full_return=True
+        )
+    answer = answers.get(minion)
+    if not isinstance(answer, dict):
+        raise Refusal(f"{minion} does not answer; look at salt-minion there")
+    return _told(answer | {"hub": minion})
 
 
 def roster(drops: int = 0, test: bool = False) -> dict:
@@ -575,6 +697,99 @@ def activity(
         salt-run classhub.activity hours format=csv --out=newline_values_only > hours.csv
     """
     return _course("activity", question, assignment, since=since, until=until, format=format)
+
+
+def doctor(proof: bool = True) -> dict:
+    """Whether the class works: every host is looked at, and an own student starts a server, runs a cell and submits.
+
+    Nothing is changed, and nobody is disturbed. The exit code is 1 if anything failed.
+
+    Args:
+        proof: also go a student's way, which takes some seconds.
+
+    Returns:
+        ``checks``: ``<host>: <check>`` -> ``ok: ...``, ``warning: ...`` or ``failed: ... To do: ...``; ``summary``: how
+        many of each.
+
+    Raises:
+        Refusal: no host answers.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.doctor --out=json
+    """
+    say = __utils__["classhub_doctor.finding"]
+    with salt.client.get_local_client(__opts__["conf_file"]) as client:
+        here, told = _who_is_here(client, say)
+        asked = time.time()
+        clocks = client.cmd(here, "classhub_doctor.clock", tgt_type="list", timeout=_PATIENCE)
+        answered = time.time()
+        answers = client.cmd(
+            here, "classhub_doctor.examined", tgt_type="list", timeout=_PATIENCE, full_return=True
+        )
+    facts = {}
+    for host in here:
+        answer = answers.get(host)
+        if not isinstance(answer, dict) or answer.get("retcode") or host not in clocks:
+            why = answer.get("ret") if isinstance(answer, dict) else "no answer"
+            told[host] = [say("examined", "failed", str(why), f"salt {host} saltutil.sync_all")]
+            continue
+        told[host] = [
+            __utils__["classhub_doctor.clock"](clocks[host], asked, answered),
+            *answer["ret"]["checks"],
+        ]
+        facts[host] = answer["ret"]["facts"]
+    hub = next((host for host, known in facts.items() if "image" in known), "")
+    for host, found in __utils__["classhub_doctor.compared"](
+        facts, hub, salt.version.__version__
+    ).items():
+        told[host] += found
+    if proof and hub:
+        told[hub] += _proof(say)
+    return _diagnosis(told)
+
+
+def _who_is_here(client: salt.client.LocalClient, say: Callable) -> tuple[list[str], dict]:
+    """Minion ids of those that answer, and a finding of each that does not.
+
+    Raises:
+        Refusal: none answers.
+    """
+    ping = client.cmd("*", "test.ping", timeout=10, gather_job_timeout=10, full_return=True)
+    here = sorted(minion for minion, answer in ping.items() if _is_here(answer))
+    hosts = client.cmd(here, "classhub.hosts", tgt_type="list") if here else {}
+    known = {host for answer in hosts.values() if isinstance(answer, dict) for host in answer}
+    if not here:
+        raise Refusal(
+            "no host answers; is salt-minion up anywhere, and are keys accepted (salt-key)?"
+        )
+    todo = "on {host}: systemctl status salt-minion; salt-key on the master"
+    return here, {
+        host: [say("minion", "failed", "it does not answer", todo.format(host=host))]
+        for host in sorted((set(ping) | known) - set(here))
+    }
+
+
+def _proof(say: Callable) -> list[dict]:
+    """A student's way, by the hub."""
+    try:
+        answer = _ask_hub("classhub_course.call", ("prove",), {}, timeout=_PATIENCE)
+        return _told(answer)["summary"]["checks"]
+    except Refusal as error:
+        return [say("proof", "failed", str(error), "salt hub state.apply")]
+
+
+def _diagnosis(told: dict[str, list[dict]]) -> dict:
+    findings = [(host, found) for host, rows in sorted(told.items()) for found in rows]
+    count = {
+        result: sum(found["result"] == result for _, found in findings)
+        for result in ("ok", "warning", "failed")
+    }
+    sentence = __utils__["classhub_doctor.sentence"]
+    checks = {f"{host}: {found['check']}": sentence(found) for host, found in findings}
+    return {"checks": checks, "summary": count, "retcode": int(bool(count["failed"]))}
 
 
 def forget_identity(user: str, test: bool = False) -> dict:

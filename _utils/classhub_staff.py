@@ -33,6 +33,7 @@ _GRADERS = (
 )
 _INSTRUCTORS = (
     "cull",
+    "doctor",
     "drain",
     "fetch_source",
     "forget_identity",

@@ -25,6 +25,8 @@ from lab.common import (
 )
 from lab.images import site_ca_bundle
 
+# Another checkout whose states, pillar and runners the lab's master serves: a class of another version.
+TREE = Path(os.environ.get("CLASSHUB_LAB_TREE") or REPO).resolve()
 ETC = STATE / "etc"
 # Salt puts its root_dir before every absolute path: pki, cache and sockets lie below .lab.
 ROOT = STATE
@@ -44,10 +46,10 @@ def dump(settings: dict[str, Any]) -> str:
 
 def configure(kind: str) -> bool:
     """Write the master's configuration, the operator's salt-call and the machine's pillar; tell of changes."""
-    production = (REPO / "config/master.d/classhub.conf").read_text()
+    production = (TREE / "config/master.d/classhub.conf").read_text()
     if len(str(ROOT / "var/run/salt/master/master_event_pull.ipc")) > 107:
         raise LabError(f"the path of this checkout, {REPO}, is too long for Salt's sockets")
-    pillar = [STATE / "pillar", REPO / "pillar/example" / EXAMPLES[kind], REPO / "pillar"]
+    pillar = [STATE / "pillar", TREE / "pillar/example" / EXAMPLES[kind], TREE / "pillar"]
     roots = {"pillar_roots": {"base": [str(path) for path in pillar]}, "root_dir": str(ROOT)}
     lab = {
         **roots,
@@ -60,9 +62,9 @@ def configure(kind: str) -> bool:
         **roots,
         "id": "operator",
         "file_client": "local",
-        "file_roots": {"base": [str(REPO / "salt")]},
-        "module_dirs": [str(REPO)],
-        "pillar_dirs": [str(REPO / "_pillar")],
+        "file_roots": {"base": [str(TREE / "salt")]},
+        "module_dirs": [str(TREE)],
+        "pillar_dirs": [str(TREE / "_pillar")],
         "ext_pillar": [{"classhub": {}}],
         "enable_gpu_grains": False,
         "log_file": "/log/operator",
@@ -75,7 +77,7 @@ def configure(kind: str) -> bool:
     # salt-run wants this directory even before a master has run.
     (ROOT / "var/cache/salt/master/proc").mkdir(parents=True, exist_ok=True)
     changed = write(ETC / "master", "# See master.d/.\n")
-    changed |= write(ETC / "master.d/classhub.conf", production.replace("/srv/classhub", str(REPO)))
+    changed |= write(ETC / "master.d/classhub.conf", production.replace("/srv/classhub", str(TREE)))
     # Salt appends the lists of later files to those of earlier ones: the lab's pillar roots have to come first.
     return write(ETC / "master.d/00-lab.conf", dump(lab)) or changed
 

@@ -1,5 +1,5 @@
 # Docker Engine, with the class's address ranges and log limits from its very first start.
-# Needs: common. Never restarts an engine that students' servers run on (a node's engine takes them with it).
+# Needs: common. Never upgrades or restarts an engine that students' servers run on (a node's engine takes them with it).
 # Without icc, students' containers on one node cannot reach each other.
 {%- set classhub = pillar["classhub"] %}
 {%- set engine = classhub["engine"] %}
@@ -39,6 +39,16 @@ Engine package is installed:
     - install_recommends: False
     - require:
       - file: Engine settings are written
+
+{%- if "node" in classhub["roles"] %}
+
+# an upgrade restarts the engine, which ends the servers of the node: salt-run classhub.upgrade_engines
+Engine packages are held:
+  pkg.held:
+    - pkgs: [docker.io, containerd, runc]
+    - require:
+      - pkg: Engine package is installed
+{%- endif %}
 
 Engine service is running:
   classhub_service.running:

@@ -61,6 +61,7 @@ Hub secrets are generated:
       - CLASSHUB_FORMGRADER_TOKEN
       - CLASSHUB_CULLER_TOKEN
       - CLASSHUB_DASHBOARD_TOKEN
+      - CLASSHUB_DOCTOR_TOKEN
       # encrypts what the hub remembers of a sign-in
       - JUPYTERHUB_CRYPT_KEY
     - user: root
@@ -85,6 +86,17 @@ Hub token of the culler is there:
     - name: /etc/jupyterhub/culler.token
     - source: /etc/jupyterhub/secrets.env
     - key: CLASSHUB_CULLER_TOKEN
+    - user: root
+    - group: root
+    - mode: "0600"
+    - require:
+      - classhub_secrets: Hub secrets are generated
+
+Hub token of the doctor is there:
+  classhub_secrets.copied:
+    - name: /etc/jupyterhub/doctor.token
+    - source: /etc/jupyterhub/secrets.env
+    - key: CLASSHUB_DOCTOR_TOKEN
     - user: root
     - group: root
     - mode: "0600"

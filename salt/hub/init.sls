@@ -4,6 +4,7 @@ include:
   - hub.swarm
   - hub.authority
   - hub.users
+  - hub.probe
   - hub.logins
   - hub.image
   - hub.packages

@@ -35,7 +35,7 @@ sys.path[:0] = [{package!r}, {root!r}]
 from tests.support.no_proxy import NoProxy
 from classhub import config
 
-tokens = dict.fromkeys(("PROXY_SYNC", "FORMGRADER", "DASHBOARD"), "b" * 64)
+tokens = dict.fromkeys(("PROXY_SYNC", "FORMGRADER", "DASHBOARD", "DOCTOR"), "b" * 64)
 tokens |= {{"ADMIN": {operator!r}, "CULLER": {culler!r}}}
 settings = {{"hub": {{"formgrader_port": 1, "dashboard_port": 2}}, "staff": []}}
 config.set_services(c, settings, {{f"CLASSHUB_{{name}}_TOKEN": token for name, token in tokens.items()}})

@@ -35,7 +35,7 @@ people = {{
 }}
 authenticator.roles_of = lambda username, groups: people.get(username, [])
 authenticator.pwd = SimpleNamespace(getpwnam=lambda username: SimpleNamespace(pw_uid=20000))
-names = ("ADMIN", "CULLER", "PROXY_SYNC", "FORMGRADER", "DASHBOARD")
+names = ("ADMIN", "CULLER", "PROXY_SYNC", "FORMGRADER", "DASHBOARD", "DOCTOR")
 settings = {{
     "hub": {{"formgrader_port": 1, "dashboard_port": 2, "lab_password": "lab", "authenticator": "lab"}},
     "groups": {{"student": "students", "grader": "graders", "instructor": "instructors"}},

@@ -119,7 +119,7 @@ class ClassHub:
         }
         config = self.top / "jupyterhub_config.py"
         config.write_text(CONFIG.format(package=package, elsewhere=elsewhere, more=more, **paths))
-        names = ("PROXY_SYNC", "FORMGRADER", "CULLER", "DASHBOARD")
+        names = ("PROXY_SYNC", "FORMGRADER", "CULLER", "DASHBOARD", "DOCTOR")
         tokens = {f"CLASSHUB_{name}_TOKEN": name.lower() * 5 for name in names}
         tokens |= {"CLASSHUB_ADMIN_TOKEN": OPERATOR, "CONFIGPROXY_AUTH_TOKEN": "c" * 64}
         tokens |= {

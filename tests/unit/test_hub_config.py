@@ -58,6 +58,7 @@ def tokens(monkeypatch):
     monkeypatch.setenv("CLASSHUB_FORMGRADER_TOKEN", "c" * 64)
     monkeypatch.setenv("CLASSHUB_CULLER_TOKEN", "d" * 64)
     monkeypatch.setenv("CLASSHUB_DASHBOARD_TOKEN", "e" * 64)
+    monkeypatch.setenv("CLASSHUB_DOCTOR_TOKEN", "f" * 64)
 
 
 def configured(tmp_path, **sections) -> Config:
@@ -153,7 +154,8 @@ def test_title_is_text(tmp_path):
 def test_lab_authenticator(tmp_path):
     c = configured(tmp_path)
     assert c.JupyterHub.authenticator_class is LabAuthenticator
-    assert LabAuthenticator(config=c).groups == SETTINGS["groups"]
+    groups = LabAuthenticator(config=c).groups
+    assert groups == SETTINGS["groups"] | {"probe": "classhub-probe"}
 
 
 def test_lab_authenticator_sees_the_certificate(tmp_path):
@@ -172,7 +174,7 @@ def test_github(tmp_path):
     c = with_hub(tmp_path, authenticator="github", github=GITHUB)
     made = c.JupyterHub.authenticator_class(config=c)
     assert isinstance(made, GitHub)
-    assert made.groups == SETTINGS["groups"]
+    assert made.groups == SETTINGS["groups"] | {"probe": "classhub-probe"}
     assert (made.client_id, made.client_secret) == ("Iv1.example", "not-a-secret")
     assert made.authorize_url == "https://github.com/login/oauth/authorize"
     assert made.userdata_url == "https://api.github.com/user"
@@ -213,7 +215,7 @@ def test_another_place_to_sign_in(tmp_path):
     c = oauth(tmp_path, "generic-oauth", "not-a-secret", **OAUTH, login_service="the campus")
     made = c.JupyterHub.authenticator_class(config=c)
     assert isinstance(made, Elsewhere)
-    assert made.groups == SETTINGS["groups"]
+    assert made.groups == SETTINGS["groups"] | {"probe": "classhub-probe"}
     assert (made.client_id, made.client_secret) == ("class", "not-a-secret")
     assert (made.scope, made.login_service) == (["openid"], "the campus")
     assert made.oauth_callback_url == "https://class.example.edu/hub/oauth_callback"

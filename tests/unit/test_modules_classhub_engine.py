@@ -65,3 +65,47 @@ def test_servers_are_sorted(module, answer, run):
 
 def test_host_without_servers(module):
     assert module.servers() == []
+
+
+# -- upgrades
+
+
+@pytest.fixture
+def packages(module):
+    """What apt would say: package -> installed and newest version; and what was installed."""
+    known = {"docker.io": ["20.10", "20.11"], "containerd": ["1.6", ""], "runc": ["1.1", ""]}
+    installed = []
+
+    def install(pkgs, update_holds):
+        installed.extend(pkgs)
+        return {"docker.io": {"old": "20.10", "new": "20.11"}} if update_holds else {}
+
+    module.__salt__ |= {
+        "pkg.version": lambda *names: {name: known[name][0] for name in names},
+        "pkg.latest_version": lambda *names, refresh: {name: known[name][1] for name in names},
+        "pkg.install": install,
+    }
+    return known, installed
+
+
+def test_upgrades_are_what_is_newer(module, packages):
+    assert module.upgrades() == {"docker.io": {"installed": "20.10", "newest": "20.11"}}
+    packages[0]["docker.io"][0] = ""
+    with pytest.raises(CommandExecutionError, match="docker is not installed on this host"):
+        module.upgrades()
+
+
+def test_an_engine_is_not_upgraded_under_a_server(module, packages, answer):
+    answer["stdout"] = '"ada"'
+    with pytest.raises(CommandExecutionError, match="servers of ada run here"):
+        module.upgrade()
+    assert packages[1] == []
+    answer["stdout"] = ""
+    assert module.upgrade() == {"docker.io": {"old": "20.10", "new": "20.11"}}
+    assert packages[1] == [{"docker.io": "20.11"}]
+
+
+def test_without_anything_newer_nothing_is_installed(module, packages):
+    packages[0]["docker.io"][1] = ""
+    assert module.upgrade() == {}
+    assert packages[1] == []

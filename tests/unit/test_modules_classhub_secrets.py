@@ -18,6 +18,7 @@ KEYS = {
     "proxy-sync": "CLASSHUB_PROXY_SYNC_TOKEN",
     "formgrader": "CLASSHUB_FORMGRADER_TOKEN",
     "dashboard": "CLASSHUB_DASHBOARD_TOKEN",
+    "doctor": "CLASSHUB_DOCTOR_TOKEN",
     "crypt": "JUPYTERHUB_CRYPT_KEY",
 }
 

@@ -121,6 +121,113 @@ def test_hub_that_did_not_do_it_is_an_error(runner, client, answers, sentence):
         runner.drain("node1")
 
 
+# -- upgrades of the engine --------------------------------------------------------------------------------------------
+
+NEWER = {"docker.io": {"installed": "20.10", "newest": "20.11"}}
+
+
+class Fleet(Client):
+    """Two nodes whose engine is old; what runs there, and what was done, in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.running = {"node1": [], "node2": []}
+        self.newer = {"node1": NEWER, "node2": NEWER}
+        self.set = {"node1": "active", "node2": "active"}
+        self.back, self.done = True, []
+
+    def cmd(self, target, function, arg=(), **kwargs):
+        if function == "classhub_swarm.nodes":
+            state = "ready" if self.back else "down"
+            member = {"node": True, "state": state}
+            found = [member | {"host": host, "availability": now} for host, now in self.set.items()]
+            return {"hub": answer(found)}
+        if function == "classhub_swarm.availability":
+            host, value = arg
+            self.set[host] = value
+            self.done.append((host, value))
+            return {"hub": answer(f"{host} is {value}")}
+        (host,) = target
+        told = {
+            "classhub_engine.upgrades": lambda: self.newer[host],
+            "classhub_engine.servers": lambda: self.running[host],
+            "classhub_engine.upgrade": lambda: self.done.append((host, "upgraded")) or NEWER,
+        }
+        return {host: answer(told[function]())}
+
+
+@pytest.fixture
+def fleet(runner, monkeypatch):
+    fleet, clock = Fleet(), SimpleNamespace(now=0.0)
+
+    def sleep(seconds):
+        clock.now += seconds
+        if clock.now >= 60:  # then everybody has gone home
+            fleet.running = {"node1": [], "node2": []}
+
+    monkeypatch.setattr(runner.salt.client, "get_local_client", lambda path: fleet)
+    monkeypatch.setattr(runner.time, "sleep", sleep)
+    monkeypatch.setattr(runner.time, "monotonic", lambda: clock.now)
+    return fleet
+
+
+def test_engines_are_upgraded_one_after_the_other(runner, fleet):
+    told = runner.upgrade_engines()
+    assert told["table"] == dict.fromkeys(("node1", "node2"), "done: has docker.io 20.11")
+    assert told["retcode"] == 0
+    one = [("node1", "pause"), ("node1", "upgraded"), ("node1", "active")]
+    assert fleet.done == one + [("node2", word) for _, word in one]
+
+
+def test_a_node_with_servers_is_waited_for_and_then_left(runner, fleet):
+    fleet.running["node1"] = ["ada", "bob"]
+    assert (
+        "skipped: servers of ada, bob run there"
+        in runner.upgrade_engines("node1")["table"]["node1"]
+    )
+    assert fleet.done == [("node1", "pause"), ("node1", "active")]
+    fleet.running["node1"] = ["ada"]
+    assert runner.upgrade_engines("node1", wait=600)["table"]["node1"].startswith("done")
+
+
+def test_a_node_that_was_drained_stays_so(runner, fleet):
+    fleet.set["node1"] = "pause"
+    assert runner.upgrade_engines("node1")["table"]["node1"].startswith("done")
+    assert fleet.done == [("node1", "upgraded")]
+
+
+def test_what_has_the_newest_is_left_alone(runner, fleet):
+    fleet.newer["node1"] = {}
+    told = runner.upgrade_engines()["table"]
+    assert told["node1"] == "skipped: has the newest"
+    assert "node1" not in dict(fleet.done)
+
+
+def test_upgrades_are_predicted(runner, fleet):
+    fleet.running["node2"] = ["ada"]
+    assert runner.upgrade_engines(test=True)["table"] == {
+        "node1": "done: would get docker.io 20.11",
+        "node2": "done: would get docker.io 20.11 once the servers of ada have ended",
+    }
+    assert fleet.done == []
+
+
+def test_an_engine_that_does_not_come_back_gets_no_students(runner, fleet):
+    fleet.back = False
+    told = runner.upgrade_engines("node1")
+    assert told["table"]["node1"].startswith("failed: its engine was upgraded, and it is not back")
+    assert "salt-run classhub.resume node1" in told["table"]["node1"]
+    assert told["retcode"] == 1
+    assert fleet.set["node1"] == "pause"
+
+
+def test_a_node_that_is_none(runner, fleet):
+    with pytest.raises(
+        CommandExecutionError, match="no node is called 'node9'; the nodes are node1"
+    ):
+        runner.upgrade_engines("node9")
+
+
 # -- the course -------------------------------------------------------------------------------------------------------
 
 REPORT = {"table": {"ada": "done: given"}, "summary": {"failed": 0}}

@@ -9,7 +9,7 @@ from tests.support.loading import load
 staff = load("utils", "classhub_staff")
 OPERATORS = {
     "audit", "deploy", "import_activity", "keep_calendar", "keep_schedule", "revoke_staff_token", "staff_token",
-    "staff_tokens",
+    "staff_tokens", "upgrade_engines",
 }  # fmt: skip
 
 

@@ -16,8 +16,8 @@ One function a section, which only sets values. The JSON file has these keys:
 Beside it is logins.json: login elsewhere -> username. It is read at each sign-in.
 
 Secrets come from the environment: CONFIGPROXY_AUTH_TOKEN and JUPYTERHUB_CRYPT_KEY (read by JupyterHub itself),
-CLASSHUB_ADMIN_TOKEN, CLASSHUB_PROXY_SYNC_TOKEN, CLASSHUB_FORMGRADER_TOKEN, CLASSHUB_CULLER_TOKEN and
-CLASSHUB_DASHBOARD_TOKEN.
+CLASSHUB_ADMIN_TOKEN, CLASSHUB_PROXY_SYNC_TOKEN, CLASSHUB_FORMGRADER_TOKEN, CLASSHUB_CULLER_TOKEN,
+CLASSHUB_DASHBOARD_TOKEN and CLASSHUB_DOCTOR_TOKEN.
 """
 
 import difflib
@@ -38,6 +38,7 @@ from classhub.oauth import GitHub, on_roster
 from classhub.spawner import ClassSpawner
 
 STATE = Path("/var/lib/jupyterhub")
+PROBE = "classhub-probe"  # account, and its group, with which classhub.doctor goes a student's way
 TEMPLATES = Path(__file__).with_name("templates")  # laid over JupyterHub's own
 NETWORK_FILESYSTEMS = {
     "nfs", "nfs4", "cifs", "smb3", "ceph", "lustre", "beegfs", "fuse.glusterfs", "fuse.sshfs",
@@ -119,7 +120,7 @@ def set_authenticator(c: Config, settings: dict) -> None:
     if kind not in kinds:
         raise ConfigurationError(f"hub:authenticator is {kind!r}; known are: {', '.join(kinds)}.")
     kinds[kind](c, settings)
-    c.Roster.groups = settings["groups"]
+    c.Roster.groups = settings["groups"] | {"probe": PROBE}
     c.Authenticator.admin_users = set()
     # uid and role; no token of anybody is in it
     c.Authenticator.enable_auth_state = True
@@ -216,11 +217,12 @@ def set_spawner(c: Config, settings: dict) -> None:
 
 def set_services(c: Config, settings: dict, environment: dict) -> None:
     """Tokens of Salt's modules (operator), of the proxy's unit, for its routes (proxy-sync), of what stops idle servers
-    (culler), and of the pages for staff (formgrader, dashboard)."""
+    (culler), of what proves that a student can work (doctor), and of the pages for staff (formgrader, dashboard)."""
     c.JupyterHub.services = [
         {"name": "operator", "api_token": environment["CLASSHUB_ADMIN_TOKEN"]},
         {"name": "proxy-sync", "api_token": environment["CLASSHUB_PROXY_SYNC_TOKEN"]},
         {"name": "culler", "api_token": environment["CLASSHUB_CULLER_TOKEN"]},
+        {"name": "doctor", "api_token": environment["CLASSHUB_DOCTOR_TOKEN"]},
         {
             "name": "formgrader",
             "url": f"http://127.0.0.1:{settings['hub']['formgrader_port']}",
@@ -238,11 +240,16 @@ def set_services(c: Config, settings: dict, environment: dict) -> None:
     ]
     operator = ["list:users", "read:users", "servers", "read:hub", "proxy"]
     culling = ["list:users", "read:servers", "delete:servers"]
+    proving = [
+        f"{scope}!user={PROBE}"
+        for scope in ("admin:users", "read:users", "servers", "access:servers")
+    ]
     pages = ["access:services!service=formgrader", "access:services!service=dashboard"]
     c.JupyterHub.load_roles = [
         {"name": "operator", "scopes": operator, "services": ["operator"]},
         {"name": "proxy-sync", "scopes": ["proxy"], "services": ["proxy-sync"]},
         {"name": "culler", "scopes": culling, "services": ["culler"]},
+        {"name": "doctor", "scopes": proving, "services": ["doctor"]},
         {"name": "pages", "scopes": pages, "groups": settings["staff"]},
     ]
 

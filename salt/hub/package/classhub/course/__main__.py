@@ -35,6 +35,7 @@ MODULES = (
     "activity.sampling",
     "activity.seed",
     "activity.activity",
+    "doctor.proof",
 )
 
 

@@ -74,6 +74,7 @@ class Settings:
         spool: where submissions lie while they are graded, for the nodes to reach
         cull: which servers are stopped
         hub_api: URL of the hub's REST API
+        hub_proxy: URL of the hub's proxy, where students come in
         culling_dir: what culling remembers, and its log
         activity_db: who used the class, and when
         activity_days: how long that is kept; 0 is for ever
@@ -105,6 +106,8 @@ class Settings:
     cull: Rules = field(default_factory=Rules)
     hub_api: str = "http://127.0.0.1:8081/hub/api"
     culler_token: Path = Path("/etc/jupyterhub/culler.token")
+    hub_proxy: str = "http://127.0.0.1:8000"
+    doctor_token: Path = Path("/etc/jupyterhub/doctor.token")
     culling_dir: Path = Path("/var/lib/classhub/culling")
     activity_db: Path = Path("/srv/stats/db/activity.sqlite")
     activity_days: int = 0

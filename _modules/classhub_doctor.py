@@ -1,0 +1,365 @@
+"""What is right and what is wrong on this host of a class, one sentence a check."""
+
+import http.client
+import json
+import os
+import pwd
+import socket
+import sqlite3
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+from salt.exceptions import CommandExecutionError
+
+__virtualname__ = "classhub_doctor"
+_PLACES = ("/", "/home", "/tmp", "/var/lib/docker", "/var/lib/classhub", "/var/lib/jupyterhub")  # noqa: S108 - looked at
+_LITTLE, _NONE = 0.10, 0.02  # parts of a disk that are left: warned of, and too little to go on
+_DAYS = 21  # of a certificate, from which it is warned of
+_SECONDS = 10  # for what may hang
+_MARKER = "/home/.classhub/filesystem.json"
+_TOKENS = {  # file or key of secrets.env -> service of the hub
+    "CLASSHUB_ADMIN_TOKEN": "operator",
+    "CLASSHUB_PROXY_SYNC_TOKEN": "proxy-sync",
+    "CLASSHUB_CULLER_TOKEN": "culler",
+    "CLASSHUB_FORMGRADER_TOKEN": "formgrader",
+    "CLASSHUB_DASHBOARD_TOKEN": "dashboard",
+    "CLASSHUB_DOCTOR_TOKEN": "doctor",
+}
+_DATABASES = {
+    "/var/lib/jupyterhub/jupyterhub.sqlite": "JupyterHub's",
+    "/var/lib/classhub/course/gradebook.db": "the gradebook",
+    "/srv/stats/db/activity.sqlite": "activity's",
+}
+_UNITS = {
+    "hub": ("jupyterhub", "jupyterhub-proxy", "classhub-tls", "classhub-sweep.timer",
+            "classhub-formgrader", "classhub-dashboard"),
+    "proxy": ("nginx-container",),
+    "node": (),
+}  # fmt: skip
+
+
+class _Doubt(Exception):
+    """Something that will become a fault."""
+
+
+class _Check(NamedTuple):
+    """A check, the roles of the hosts that need it, and what to do if it fails."""
+
+    name: str
+    roles: tuple[str, ...]
+    act: Callable[[], str]
+    todo: str
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def clock() -> float:
+    """This host's time, in seconds since 1970.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' classhub_doctor.clock
+    """
+    return time.time()
+
+
+def examined() -> dict:
+    """What is right and what is wrong on this host.
+
+    Returns:
+        ``checks``: one mapping a check, ``check``, ``result`` (ok, warning, failed), ``told`` and ``todo``; ``facts``:
+        what the runner compares between hosts.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt node1 classhub_doctor.examined
+    """
+    roles = __pillar__["classhub"]["roles"]
+    checks = [_made(check) for check in _CHECKS if set(check.roles) & set(roles)]
+    return {"checks": checks, "facts": _facts(roles)}
+
+
+def _made(check: _Check) -> dict[str, str]:
+    try:
+        result, told = "ok", check.act()
+    except _Doubt as doubt:
+        result, told = "warning", str(doubt)
+    except Exception as error:  # noqa: BLE001 - a check that cannot be made is a finding
+        result, told = "failed", str(error) or type(error).__name__
+    todo = "" if result == "ok" else check.todo.format(host=__grains__["id"])
+    return {"check": check.name, "result": result, "told": told, "todo": todo}
+
+
+def _facts(roles: list[str]) -> dict:
+    """What hosts are compared by; None where a check tells already why it cannot be found out."""
+    facts = {"salt": __grains__["saltversion"]}
+    if "node" in roles:
+        facts["images"] = _known(__salt__["classhub_image.held"])
+    if "hub" in roles:
+        selected = _known(__salt__["classhub_image.selected"])
+        facts["image"] = selected and selected.get("image")
+    if {"hub", "node"} & set(roles):
+        facts["filesystem"] = _known(_filesystem)
+    return facts
+
+
+def _known(found: Callable) -> object:
+    try:
+        return found()
+    except CommandExecutionError:
+        return None
+
+
+# -- every host
+
+
+def _settings() -> str:
+    if faults := __pillar__["classhub"]["faults"]:
+        raise CommandExecutionError("; ".join(faults))
+    return "pillar has no faults"
+
+
+def _units() -> str:
+    failed = _run("systemctl", "--failed", "--plain", "--no-legend", "--no-pager")
+    names = [line.split()[0] for line in failed.splitlines() if line.strip()]
+    if names:
+        raise CommandExecutionError(f"failed: {', '.join(names)}")
+    needed = {unit for role in __pillar__["classhub"]["roles"] for unit in _UNITS[role]}
+    down = [unit for unit in sorted(needed) if not __salt__["service.status"](unit)]
+    if down:
+        raise CommandExecutionError(f"not running: {', '.join(down)}")
+    return f"none failed{', and ' + ', '.join(sorted(needed)) + ' run' if needed else ''}"
+
+
+def _disk() -> str:
+    """Each filesystem once."""
+    left: dict[int, tuple[float, str]] = {}
+    for place in _PLACES:
+        if place == "/home":
+            _filesystem()  # one that hangs must not hang this
+        if not os.path.isdir(place):
+            continue
+        found = os.statvfs(place)
+        parts = [(found.f_bavail / found.f_blocks, "space")] if found.f_blocks else []
+        parts += [(found.f_favail / found.f_files, "inodes")] if found.f_files else []
+        for part, kind in parts:
+            here = (part, f"{part:.0%} of {kind} left on {place}")
+            left[os.stat(place).st_dev] = min(left.get(os.stat(place).st_dev, here), here)
+    least, told = min(left.values())
+    if least < _NONE:
+        raise CommandExecutionError(told)
+    if least < _LITTLE:
+        raise _Doubt(told)
+    return f"at least {told}"
+
+
+def _firewall() -> str:
+    _run("nft", "list", "table", "inet", "classhub")
+    return "its table is loaded"
+
+
+def _engine() -> str:
+    state = json.loads(__salt__["classhub_engine.docker"]("info", "--format", "{{json .}}"))
+    if errors := state.get("ServerErrors"):
+        raise CommandExecutionError("; ".join(errors))
+    swarm = state["Swarm"]["LocalNodeState"]
+    if swarm != "active" and {"hub", "node"} & set(__pillar__["classhub"]["roles"]):
+        raise CommandExecutionError(f"Docker answers, but its part in the Swarm is {swarm}")
+    return f"Docker {state['ServerVersion']} answers"
+
+
+def _run(*argv: str) -> str:
+    """Output of a command, which may not hang.
+
+    Raises:
+        CommandExecutionError: it failed, or took too long.
+    """
+    answer = __salt__["cmd.run_all"](
+        ["timeout", "--signal=KILL", str(_SECONDS), *argv], python_shell=False, ignore_retcode=True
+    )
+    if answer["retcode"] in (124, 137, -9):
+        raise CommandExecutionError(f"{' '.join(argv)} hangs")
+    if answer["retcode"]:
+        raise CommandExecutionError(f"{' '.join(argv[:3])}: {answer['stderr'] or answer['stdout']}")
+    return answer["stdout"]
+
+
+# -- hub and nodes
+
+
+def _filesystem() -> str:
+    """The id of the filesystem at /home, read by a child: a server that is gone hangs whoever reads."""
+    try:
+        return json.loads(_run("cat", _MARKER))["id"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CommandExecutionError(f"{_MARKER} is no marker: {error}") from error
+
+
+def _storage() -> str:
+    return f"/home is there, {_filesystem()[:8]}"
+
+
+# -- the proxy
+
+
+def _certificate() -> str:
+    told = __salt__["classhub_certificate.shown"]()
+    if not told["key_fits"]:
+        raise CommandExecutionError("its key does not belong to it")
+    if not told["is_for_domain"]:
+        raise CommandExecutionError(f"it is for {', '.join(told['names'])}")
+    if told["days_left"] < 0:
+        raise CommandExecutionError(f"it expired on {told['ends']}")
+    if told["days_left"] < _DAYS:
+        raise _Doubt(f"it expires in {told['days_left']} days")
+    return f"it is good for {told['days_left']} days"
+
+
+def _page() -> str:
+    """The way of a browser: nginx, TLS to the hub, JupyterHub."""
+    domain = __pillar__["classhub"]["domain"]
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # another check judges it
+    with (
+        socket.create_connection(("127.0.0.1", 443), timeout=_SECONDS) as raw,
+        context.wrap_socket(raw, server_hostname=domain) as secured,
+    ):
+        connection = http.client.HTTPConnection(domain)
+        connection.sock = secured
+        connection.request("GET", "/hub/login")
+        status = connection.getresponse().status
+    if status not in (200, 302):
+        raise CommandExecutionError(f"https://{domain}/hub/login is answered {status}")
+    return f"https://{domain}/hub/login answers"
+
+
+# -- the hub
+
+
+def _tokens() -> str:
+    """Each service of the class at the hub's API."""
+    settings = __pillar__["classhub"]
+    lines = Path("/etc/jupyterhub/secrets.env").read_text(encoding="utf-8").splitlines()
+    known = dict(line.split("=", 1) for line in lines if "=" in line)
+    url = f"http://{settings['address']}:{settings['hub']['api_port']}/hub/api/user"
+    refused = []
+    for key, service in _TOKENS.items():
+        request = urllib.request.Request(url, headers={"Authorization": f"token {known.get(key)}"})  # noqa: S310 - http of our own
+        try:
+            with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
+                answer.read()
+        except urllib.error.HTTPError as error:
+            if error.code not in (401, 403):
+                raise CommandExecutionError(f"JupyterHub answers {error.code}") from error
+            refused.append(service)
+        except OSError as error:
+            raise CommandExecutionError(f"JupyterHub does not answer at {url}: {error}") from error
+    if refused:
+        raise CommandExecutionError(f"JupyterHub refuses the token of {', '.join(refused)}")
+    return "JupyterHub answers each service's token"
+
+
+def _authority() -> str:
+    for name in ("current.pem", "next.pem"):
+        text = Path("/etc/classhub/ca", name).read_text(encoding="utf-8")
+        told = __utils__["classhub_certificate.described"](text)
+        if told["days_left"] < 0:
+            raise CommandExecutionError(f"the hub's authority {name} expired on {told['ends']}")
+        if told["days_left"] < _DAYS:
+            raise _Doubt(f"the hub's authority {name} expires in {told['days_left']} days")
+    return f"the hub's authority is good for {told['days_left']} days"
+
+
+def _people() -> str:
+    """Everybody's account has the uid of the ledger, and the home its owner."""
+    plan = __salt__["classhub_roster.plan"]()
+    if plan["faults"]:
+        raise CommandExecutionError("; ".join(plan["faults"]))
+    wrong = []
+    for person in __pillar__["classhub"]["people"]:
+        name, uid = person["username"], plan["ledger"][person["username"]]
+        try:
+            account = pwd.getpwnam(name).pw_uid
+        except KeyError:
+            wrong.append(f"{name} has no account")
+            continue
+        home = _owner(Path("/home", name))
+        if account != uid:
+            wrong.append(f"{name} has uid {account}, not {uid}")
+        elif home != uid:
+            wrong.append(
+                f"/home/{name} {'is not there' if home is None else f'belongs to uid {home}'}"
+            )
+    if wrong:
+        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise CommandExecutionError("; ".join(wrong[:5]) + more)
+    return f"{len(plan['ledger'])} people have their uids and homes"
+
+
+def _owner(path: Path) -> int | None:
+    try:
+        return path.lstat().st_uid
+    except FileNotFoundError:
+        return None
+
+
+def _databases() -> str:
+    found = []
+    for path, whose in _DATABASES.items():
+        if not os.path.exists(path):
+            continue
+        try:
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as base:
+                verdict = base.execute("PRAGMA quick_check(1)").fetchone()[0]
+        except sqlite3.Error as error:
+            raise CommandExecutionError(
+                f"{whose} database {path} cannot be read: {error}"
+            ) from error
+        if verdict != "ok":
+            raise CommandExecutionError(f"{whose} database {path} is damaged: {verdict}")
+        found.append(whose)
+    return f"{', '.join(found) or 'none'}: sound"
+
+
+def _nodes() -> str:
+    members = {
+        member["host"]: member for member in __salt__["classhub_swarm.nodes"]() if member["node"]
+    }
+    expected = __pillar__["classhub"]["nodes"]
+    away = [host for host in expected if host not in members or members[host]["state"] != "ready"]
+    if away:
+        raise CommandExecutionError(f"the Swarm does not see {', '.join(away)}")
+    paused = [host for host in expected if members[host]["availability"] != "active"]
+    if paused:
+        raise _Doubt(f"no new servers come to {', '.join(paused)}")
+    return f"{len(expected)} are ready"
+
+
+_EVERY, _CLUSTER = ("proxy", "hub", "node"), ("hub", "node")
+_CHECKS = (
+    _Check("settings", _EVERY, _settings, "mend pillar on the master"),
+    _Check("units", _EVERY, _units, "on {host}: systemctl status <unit>; then salt {host} state.apply"),
+    _Check("disk", _EVERY, _disk, "make room on {host}"),
+    _Check("firewall", _EVERY, _firewall, "salt {host} state.apply firewall"),
+    _Check("engine", _EVERY, _engine, "on {host}: journalctl -u docker; then salt {host} state.apply"),
+    _Check("storage", _CLUSTER, _storage, "on {host}: findmnt /home; then salt {host} state.apply storage"),
+    _Check("certificate", ("proxy",), _certificate, "see docs/howto/certificates.md"),
+    _Check("sign-in page", ("proxy",), _page, "on {host}: docker logs nginx; on the hub: systemctl status jupyterhub classhub-tls"),
+    _Check("tokens", ("hub",), _tokens, "on {host}: journalctl -u jupyterhub; then salt {host} state.apply"),
+    _Check("authority", ("hub",), _authority, "salt {host} classhub_secrets.rotate authority; then salt-run classhub.deploy"),
+    _Check("people", ("hub",), _people, "salt-run classhub.roster test=True"),
+    _Check("databases", ("hub",), _databases, "bring back the one of the backup"),
+    _Check("nodes", ("hub",), _nodes, "on the node: systemctl status docker; salt-run classhub.resume <node>"),
+)  # fmt: skip

@@ -1,0 +1,114 @@
+"""One host's checks: what is a fault, what a doubt, and that none ends the others."""
+
+import os
+import sqlite3
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+from tests.support.loading import load
+
+
+@pytest.fixture
+def doctor():
+    module = load("modules", "classhub_doctor")
+    module.__pillar__ = {"classhub": {"roles": ["hub"], "faults": [], "people": []}}
+    module.__grains__ = {"id": "hub", "saltversion": "3008.3"}
+    module.__salt__ = {}
+    return module
+
+
+def made(doctor, act):
+    return doctor._made(doctor._Check("disk", ("hub",), act, "make room on {host}"))
+
+
+def test_what_a_check_raises_is_its_result(doctor):
+    def fails():
+        raise CommandExecutionError("it is full")
+
+    def doubts():
+        raise doctor._Doubt("it is nearly full")
+
+    def breaks():
+        raise ZeroDivisionError
+
+    assert made(doctor, lambda: "fine") == {
+        "check": "disk",
+        "result": "ok",
+        "told": "fine",
+        "todo": "",
+    }
+    for act, result, told in [
+        (fails, "failed", "it is full"),
+        (doubts, "warning", "it is nearly full"),
+        (breaks, "failed", "ZeroDivisionError"),
+    ]:
+        found = made(doctor, act)
+        assert (found["result"], found["told"], found["todo"]) == (
+            result,
+            told,
+            "make room on hub",
+        )
+
+
+@pytest.mark.parametrize(
+    ("free", "inodes", "result"),
+    [(50, 50, "ok"), (9, 50, "warning"), (1, 50, "failed"), (50, 1, "failed"), (50, 9, "warning")],
+)
+def test_disk(doctor, monkeypatch, free, inodes, result):
+    found = os.statvfs_result((4096, 4096, 100, free, free, 100, inodes, inodes, 0, 255))
+    monkeypatch.setattr(doctor.os, "statvfs", lambda place: found)
+    monkeypatch.setattr(doctor, "_filesystem", lambda: "one")
+    assert made(doctor, doctor._disk)["result"] == result
+
+
+def test_a_filesystem_without_inodes_is_judged_by_its_space(doctor, monkeypatch):
+    found = os.statvfs_result((4096, 4096, 100, 50, 50, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(doctor.os, "statvfs", lambda place: found)
+    monkeypatch.setattr(doctor, "_filesystem", lambda: "one")
+    assert made(doctor, doctor._disk)["result"] == "ok"
+
+
+@pytest.mark.parametrize("code", [124, 137, -9])
+def test_what_hangs_is_told(doctor, code):
+    doctor.__salt__["cmd.run_all"] = lambda *args, **kwargs: {
+        "retcode": code,
+        "stdout": "",
+        "stderr": "",
+    }
+    found = made(doctor, doctor._storage)
+    assert found["result"] == "failed"
+    assert "hangs" in found["told"]
+
+
+def test_databases(doctor, monkeypatch, tmp_path):
+    whole, damaged = tmp_path / "whole.db", tmp_path / "damaged.db"
+    with sqlite3.connect(whole) as base:
+        base.execute("create table t (x)")
+        base.executemany("insert into t values (?)", [("x" * 100,)] * 1000)
+    base.close()
+    data = bytearray(whole.read_bytes())
+    data[8192:12288] = os.urandom(4096)
+    damaged.write_bytes(data)
+    missing = tmp_path / "missing.db"
+    monkeypatch.setattr(doctor, "_DATABASES", {str(whole): "one", str(missing): "another"})
+    assert made(doctor, doctor._databases)["told"] == "one: sound"
+    assert not missing.exists()
+    monkeypatch.setattr(doctor, "_DATABASES", {str(damaged): "one"})
+    found = made(doctor, doctor._databases)
+    assert found["result"] == "failed"
+    assert str(damaged) in found["told"]
+
+
+def test_nodes(doctor):
+    doctor.__pillar__["classhub"]["nodes"] = {"node1": "10.0.0.1", "node2": "10.0.0.2"}
+    member = {"node": True, "state": "ready", "availability": "active"}
+    members = [member | {"host": "node1"}, member | {"host": "node2"}]
+    doctor.__salt__["classhub_swarm.nodes"] = lambda: members
+    assert made(doctor, doctor._nodes)["told"] == "2 are ready"
+    members[1]["availability"] = "pause"
+    assert made(doctor, doctor._nodes)["result"] == "warning"
+    members[1]["state"] = "down"
+    assert "node2" in made(doctor, doctor._nodes)["told"]
+    members.pop()
+    assert made(doctor, doctor._nodes)["result"] == "failed"
