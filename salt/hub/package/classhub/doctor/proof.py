@@ -30,7 +30,7 @@ PROBE = "classhub-probe"
 PLACE = Path("/var/lib/classhub/doctor")
 ASSIGNMENT = "classhub-proof"
 MARK = "proof.txt"
-START_SECONDS = 180
+START_SECONDS, STOP_SECONDS = 180, 60
 # what the student does: nbgrader submits from a directory that the exchange has as released, here one of its own, so that
 # nobody else is shown the assignment
 CELL = """
@@ -121,7 +121,7 @@ class Proof:
         laid = exchange.lay_out(self.settings)
         if laid.failed:
             raise Unfit(f"the exchange cannot be laid out: {laid.table[PROBE]}")
-        await page.stop()
+        await _stop(page)  # one that a proof left which was killed
         await page.start(START_SECONDS)
         return "a server is ready"
 
@@ -154,8 +154,10 @@ class Proof:
 
 
 async def _stop(page: Page) -> str:
-    async with asyncio.timeout(60):
-        await page.stop()
+    try:
+        await asyncio.wait_for(page.stop(), STOP_SECONDS)
+    except TimeoutError:
+        raise Unfit(f"it still stops after {STOP_SECONDS} s") from None
     return "it is gone"
 
 
