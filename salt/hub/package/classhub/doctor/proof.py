@@ -14,7 +14,7 @@ import shutil
 import time
 import uuid
 from argparse import Namespace
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -68,54 +68,63 @@ class Proof:
     nonce: str = field(default_factory=lambda: uuid.uuid4().hex)
     checks: list[dict[str, str]] = field(default_factory=list)
 
-    async def step(self, name: str, todo: str, act: Callable[[], Awaitable[str]]) -> None:
-        """One step.
+    @contextlib.contextmanager
+    def step(self, name: str, todo: str) -> Iterator[list[str]]:
+        """One step, which puts what it found into a list.
 
         Args:
             todo: what to do if it fails
-            act: returns what it found
 
         Raises:
             Unfit: it failed, so the next cannot be tried.
         """
-        began = time.monotonic()
+        began, found, result = time.monotonic(), [], "ok"
         try:
-            told, result = await act(), "ok"
+            yield found
         except (Unfit, Refused, OSError) as error:
-            told, result = str(error), "failed"
-        told += f" ({time.monotonic() - began:.1f} s)"
+            found, result = [str(error)], "failed"
+        told = f"{''.join(found)} ({time.monotonic() - began:.1f} s)"
         said = {"check": name, "result": result, "told": told}
         self.checks.append(said | {"todo": "" if result == "ok" else todo})
         if result != "ok":
             raise Unfit(name)
 
-    async def run(self) -> None:
-        """All steps, up to the first that fails; the server is stopped in any case."""
-        url = self.settings.hub_proxy
-        async with aiohttp.ClientSession() as session:
-            page = Page(session, url, token(self.settings.doctor_token), PROBE)
-            try:
-                await self.step(
-                    "server starts",
-                    "see docs/howto/look-for-a-fault.md; `journalctl -u jupyterhub` on the hub has the details",
-                    lambda: self.start(page),
-                )
-                await self.step(
-                    "cell runs and submits",
-                    "start a server yourself and look; the log of the container is in `docker logs` on its node",
-                    lambda: self.work(page),
-                )
-            finally:
-                await self.step(
-                    "server stops",
-                    "salt hub classhub_swarm.stop classhub-probe",
-                    lambda: _stop(page),
-                )
-        await self.step(
+    def run(self) -> None:
+        """All steps, up to the first that fails; the server is stopped in any case.
+
+        Raises:
+            Unfit: a step failed, and has told it.
+        """
+        asyncio.run(self.use_server())
+        # by itself: the course's code becomes the student for a moment, which it does only where nothing else runs
+        with self.step(
             "submission is sealed and collected",
             "systemctl status classhub-sweep on the hub; salt hub classhub.verify",
-            self.collect,
-        )
+        ) as found:
+            found.append(self.collect())
+
+    async def use_server(self) -> None:
+        """Start a server, work in it, and stop it."""
+        # the default one, aiodns, leaves a thread behind
+        connector = aiohttp.TCPConnector(resolver=aiohttp.ThreadedResolver())
+        async with aiohttp.ClientSession(connector=connector) as session:
+            page = Page(session, self.settings.hub_proxy, token(self.settings.doctor_token), PROBE)
+            try:
+                with self.step(
+                    "server starts",
+                    "see docs/howto/look-for-a-fault.md; `journalctl -u jupyterhub` on the hub has the details",
+                ) as found:
+                    found.append(await self.start(page))
+                with self.step(
+                    "cell runs and submits",
+                    "start a server yourself and look; the log of the container is in `docker logs` on its node",
+                ) as found:
+                    found.append(await self.work(page))
+            finally:
+                with self.step(
+                    "server stops", "salt hub classhub_swarm.stop classhub-probe"
+                ) as found:
+                    found.append(await _stop(page))
 
     async def start(self, page: Page) -> str:
         laid = exchange.lay_out(self.settings)
@@ -138,7 +147,7 @@ class Proof:
             raise Unfit(f"nbgrader submit ended {said['submitted']}: {said['told']}")
         return f"6 * 7 is {said['product']}, and nbgrader submits"
 
-    async def collect(self) -> str:
+    def collect(self) -> str:
         """Seal and collect by the course's own code; what arrives must be what the cell wrote."""
         report = collecting.collect(self.settings, ASSIGNMENT, Times())
         place = self.settings.course_dir / "submitted" / PROBE / ASSIGNMENT / MARK
@@ -195,7 +204,7 @@ def prove(settings: Settings, arguments: Namespace) -> Report:
         proof = Proof(mine, probe)
         try:
             with contextlib.suppress(Unfit):  # the step that failed has told it
-                asyncio.run(proof.run())
+                proof.run()
         finally:
             clear(mine)
     return Report({}, {"checks": proof.checks})
