@@ -150,6 +150,10 @@ class ClassSpawner(SwarmSpawner):
             raise ServerError(tasks.NO_IMAGE_YET, reason="no-image", detail=detail) from None
 
     def get_env(self) -> dict:
+        return super().get_env() | self.own_environment()
+
+    def own_environment(self) -> dict[str, str]:
+        """What a server is told besides what JupyterHub tells it."""
         name = self.user.name
         own = {
             "HOME": self.home_format.format(username=name),
@@ -157,7 +161,7 @@ class ClassSpawner(SwarmSpawner):
             "CLASSHUB_COURSE": self.course,
             "TZ": self.timezone,
         }
-        return super().get_env() | own | dict.fromkeys(("USER", "LOGNAME", "NB_USER"), name)
+        return own | dict.fromkeys(("USER", "LOGNAME", "NB_USER"), name)
 
     # -- start
 
