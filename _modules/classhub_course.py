@@ -61,6 +61,7 @@ def settings(course_dir: str, exchange: str, store: str) -> dict:
         "cull": {key: value for key, value in cull.items() if key != "interval"},
         "activity_days": __pillar__["classhub"]["activity"]["keep"],
         "seat": size(__pillar__["classhub"]["server"]["memory_guarantee"]),
+        "disk_warn": __pillar__["classhub"]["storage"]["warn"],
         "hub_api": f"http://{__pillar__['classhub']['address']}:{hub['api_port']}/hub/api",
         **{f"source_{name}": value for name, value in source.items()},
         "people": [

@@ -577,6 +577,25 @@ def activity(
     return _course("activity", question, assignment, since=since, until=until, format=format)
 
 
+def disk() -> dict:
+    """How full the disk with everybody's homes is, and who uses most of it.
+
+    Returns:
+        ``size``, ``used``, ``free``, ``files``; ``quotas``: how many people have one, or why nobody can; ``over``: who
+        uses more than the quota; ``largest``: who uses most, where the filesystem keeps quotas; ``warnings``.
+
+    Raises:
+        Refusal: the hub does not answer.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.disk
+    """
+    return _on_hub("classhub.disk")
+
+
 def forget_identity(user: str, test: bool = False) -> dict:
     """Forget which GitHub account somebody has signed in with: the next one with the person's login counts.
 

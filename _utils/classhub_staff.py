@@ -33,6 +33,7 @@ _GRADERS = (
 )
 _INSTRUCTORS = (
     "cull",
+    "disk",
     "drain",
     "fetch_source",
     "forget_identity",

@@ -24,6 +24,11 @@ declare -rA PACKAGES=(
     [stunnel4]=stunnel4
     [configurable-http-proxy]=node-configurable-http-proxy
     [pebble]=pebble
+    # a kernel with quotas, and their tools
+    [linux.uml]=user-mode-linux
+    [insmod]=kmod
+    [setquota]=quota
+    [mkfs.xfs]=xfsprogs
 )
 
 die() {

@@ -16,3 +16,4 @@ include:
   - hub.tls
   - hub.service
   - hub.activity
+  - hub.disk

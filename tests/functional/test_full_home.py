@@ -5,18 +5,17 @@ The home is on a small ext4 of its own.
 
 import json
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.support.disks import fill, small_ext4
 from tests.support.student_server import UID, StudentServer, student_server
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a disk"),
 ]
-BLOCK = 1024
 
 
 def notebook(source: str) -> dict:
@@ -57,43 +56,24 @@ def own(path: Path, data: bytes = b"") -> Path:
     return path
 
 
-def fill(home: Path, left: int = 0) -> None:
-    """Fill the disk up, but for so many blocks."""
-    filler = home.parent / "filler"
-    filler.write_bytes(b"")
-    with filler.open("ab", buffering=0) as file:
-        while (found := os.statvfs(home)).f_bavail > left:
-            # by halves, as the map of a file's blocks takes some, too
-            blocks = max(1, (found.f_bavail - left) // 2)
-            try:
-                file.write(b"\0" * blocks * BLOCK)
-            except OSError:
-                return
-
-
 @pytest.fixture
 def home(tmp_path):
     """A home on a disk of 8 MiB that takes 64 files; alice has a notebook and a file to delete."""
-    disk, homes = tmp_path / "disk", tmp_path / "homes"
+    homes = tmp_path / "homes"
     homes.mkdir()
-    with disk.open("wb") as file:
-        file.truncate(8 << 20)
-    make = ["mkfs.ext4", "-q", "-b", str(BLOCK), "-N", "64", "-m", "0", "-O", "^has_journal", disk]
-    subprocess.run(make, check=True)
-    mount = ["mount", "-o", "loop", disk, homes]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("cannot mount")
-    try:
-        for parent in (tmp_path, *tmp_path.parents[:2]):
-            parent.chmod(0o755)
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)
+    with small_ext4(homes, tmp_path / "disk", 8 << 20, "-N", "64", "-O", "^has_journal"):
         made = homes / "alice"
         made.mkdir(mode=0o700)
         os.chown(made, UID, UID)
         own(made / "a.ipynb", json.dumps(notebook("1")).encode())
         own(made / "old.bin", b"x" * 200_000)
         yield made
-    finally:
-        subprocess.run(["umount", homes], check=True)
+
+
+def out_of_room(home: Path) -> None:
+    fill(home.parent)
 
 
 def out_of_files(home: Path) -> None:
@@ -108,7 +88,7 @@ def everything(home: Path) -> set[str]:
     return {str(path.relative_to(home)) for path in home.rglob("*")}
 
 
-@pytest.mark.parametrize("full", [fill, out_of_files])
+@pytest.mark.parametrize("full", [out_of_room, out_of_files])
 def test_a_server_starts_works_and_deletes_in_a_home_that_never_had_one(home, full):
     full(home)
     before, content = everything(home), (home / "a.ipynb").read_bytes()
@@ -149,7 +129,7 @@ def test_a_file_is_never_torn_whatever_room_is_left(home):
         assert save(server, "a.ipynb", notebook(old)) == (200, "")  # with its checkpoint
         for left in range(16):
             own(home / "a.ipynb", json.dumps(notebook(old)).encode())
-            fill(home, left)
+            fill(home.parent, left)
             expected = old
             for _ in range(2):
                 status, _ = save(server, "a.ipynb", notebook(new))
@@ -168,7 +148,7 @@ def test_a_checkpoint_comes_back_whole_or_not_at_all(home):
         path = f"api/contents/a.ipynb/checkpoints/{checkpoint['id']}"
         assert server.call("POST", "api/contents/a.ipynb/checkpoints").status_code == 201
         save(server, "a.ipynb", notebook(short))
-        fill(home)
+        fill(home.parent)
         assert server.call("POST", path).status_code == 507
         assert source(home / "a.ipynb") == short
         (home.parent / "filler").unlink()
