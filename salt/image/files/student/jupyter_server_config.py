@@ -20,6 +20,8 @@ c.FileContentsManager.delete_to_trash = False
 c.TerminalManager.cull_inactive_timeout = 3600
 c.TerminalManager.cull_interval = 300
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 @contextlib.contextmanager
 def beside(path):
@@ -49,7 +51,7 @@ def in_words(path):
         yield
     except (HTTPError, OSError) as error:
         cause = error.__cause__ if isinstance(error, HTTPError) else error
-        if getattr(cause, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
+        if getattr(cause, "errno", None) not in FULL:
             raise
         why = "the disk is full" if cause.errno == errno.ENOSPC else "your quota is used up"
         words = f"{path.strip('/')}: {why}. Delete files that you do not need, then save again."
@@ -62,6 +64,16 @@ class Checkpoints(AsyncFileCheckpoints):
     async def _copy(self, src, dest):
         with beside(dest) as new:
             await super()._copy(src, new)
+
+    async def list_checkpoints(self, path):
+        """None where there is no room for their folder, which Jupyter makes to look into it. JupyterLab asks for them
+        whenever it opens a file."""
+        try:
+            return await super().list_checkpoints(path)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            return []
 
 
 class Contents(AsyncLargeFileManager):
@@ -85,8 +97,16 @@ class Contents(AsyncLargeFileManager):
             return await super().save(model, path)
 
     async def create_checkpoint(self, path):
-        with in_words(path):
+        """JupyterLab wants one whenever it opens a file, and after each save: without room an older one has to do, or
+        none, which is told when somebody goes back to it."""
+        try:
             return await super().create_checkpoint(path)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+        older = await self.checkpoints.list_checkpoints(path)
+        changed = (await self.get(path, content=False))["last_modified"]
+        return older[0] if older else {"id": "checkpoint", "last_modified": changed}
 
     async def restore_checkpoint(self, checkpoint_id, path):
         with in_words(path):
