@@ -81,11 +81,11 @@ def _people_of(states: list[dict]) -> dict[str, str]:
     """What states did for whom, of those that tell it by username."""
     told: dict[str, list[str]] = {}
     for state in states:
-        if state["name"] in ("roster", "exchange", "newcomers"):
+        if state["name"] in ("roster", "exchange", "quotas", "newcomers"):
             for who, what in state["changes"].items():
                 text = ", ".join(what) if isinstance(what, list) else what
                 told.setdefault(who, []).append(text.removeprefix("done: "))
-    for shared in ("exchange", "newcomers"):
+    for shared in ("exchange", "quotas", "newcomers"):
         told.pop(shared, None)
     failures = {
         who: [text for text in texts if text.startswith("failed")] for who, texts in told.items()
@@ -578,6 +578,27 @@ def import_activity(file: str) -> dict:
         salt hub classhub.import_activity /root/activity.sqlite
     """
     return _course("import-activity", file)
+
+
+def disk() -> dict:
+    """How full the disk with everybody's homes is, and who uses most of it.
+
+    Returns:
+        ``size``, ``used``, ``free``, ``files``; ``quotas``: how many people have one, or why nobody can; ``over``: who
+        uses more than the quota; ``largest``: who uses most, where the filesystem keeps quotas; ``warnings``.
+
+    Raises:
+        CommandExecutionError: the course's tools are not installed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub.disk
+    """
+    report = __salt__["classhub_course.call"]("disk", package="classhub.disk")
+    counted = ("done", "skipped", "failed")
+    return {key: told for key, told in report["summary"].items() if key not in counted}
 
 
 def forget_identity(user: str, test: bool = False) -> dict:

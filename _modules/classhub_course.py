@@ -62,6 +62,7 @@ def settings(course_dir: str, exchange: str, store: str) -> dict:
         "activity_days": __pillar__["classhub"]["activity"]["keep"],
         "seat": size(__pillar__["classhub"]["server"]["memory_guarantee"]),
         "hub_proxy": f"http://127.0.0.1:{hub['port']}",
+        "disk_warn": __pillar__["classhub"]["storage"]["warn"],
         "hub_api": f"http://{__pillar__['classhub']['address']}:{hub['api_port']}/hub/api",
         **{f"source_{name}": value for name, value in source.items()},
         "people": [

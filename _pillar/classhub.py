@@ -28,6 +28,7 @@ def ext_pillar(minion_id: str, pillar: dict) -> dict:
     people, roster_faults = _people(settings["roster"], by_email)
     faults += _keep_calendar(settings, people)
     faults += __utils__["classhub_staff.faults"](settings["staff"], people)
+    faults += __utils__["classhub_quota.faults"](settings["storage"]["quota"], people)
     mine = __utils__["classhub_settings.for_minion"](settings, minion_id)
     faults += roster_faults + __utils__["classhub_settings.role_faults"](
         mine, minion_id, mine["roles"]

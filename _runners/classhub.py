@@ -699,6 +699,25 @@ def activity(
     return _course("activity", question, assignment, since=since, until=until, format=format)
 
 
+def disk() -> dict:
+    """How full the disk with everybody's homes is, and who uses most of it.
+
+    Returns:
+        ``size``, ``used``, ``free``, ``files``; ``quotas``: how many people have one, or why nobody can; ``over``: who
+        uses more than the quota; ``largest``: who uses most, where the filesystem keeps quotas; ``warnings``.
+
+    Raises:
+        Refusal: the hub does not answer.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.disk
+    """
+    return _on_hub("classhub.disk")
+
+
 def doctor(proof: bool = True) -> dict:
     """Whether the class works: every host is looked at, and an own student starts a server, runs a cell and submits.
 

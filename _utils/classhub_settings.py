@@ -168,7 +168,7 @@ def _fits(default: object, value: object) -> bool:
 
 
 # mappings whose keys the class chooses
-_FREE = ("hosts", "groups", "assignments", "roles", "sections", "settings")
+_FREE = ("hosts", "groups", "assignments", "roles", "sections", "settings", "users")
 
 
 def _shape(defaults: dict, given: dict, where: str) -> list[str]:
@@ -317,6 +317,24 @@ def _pressure(value: float) -> None:
         raise ValueError(f"{value} is not a part of the memory, from 0.1 up to 1, nor 0")
 
 
+_LEAST_QUOTA = 16 * 2**20
+_LEAST_FILES = 1000
+
+
+def _quotas(quotas: dict) -> None:
+    """Of roles or of people; a small one is a unit that was forgotten, and would lock everybody out."""
+    for name, value in quotas.items():
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise ValueError(f"{value!r} of {name} is not a size; write bytes as 512M or 1G")
+        if 0 < size(value) < _LEAST_QUOTA:
+            raise ValueError(f"{value} of {name} is less than 16M; write a size such as 5G, or 0")
+
+
+def _warn(value: float) -> None:
+    if value and not 0.1 <= value < 1:
+        raise ValueError(f"{value} is not a part of the disk, from 0.1 up to 1, nor 0")
+
+
 _PORT = _number(1, 65535)
 _OPENING = ("port", "from", "protocol", "roles")
 
@@ -398,6 +416,11 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "storage:driver": _one_of(DRIVERS),
     "storage:nfs_options": _texts,
     "storage:wait": _WAIT,
+    "storage:quota:roles": _quotas,
+    "storage:quota:users": _quotas,
+    "storage:quota:files": _optional(_number(_LEAST_FILES, 10**9)),
+    "storage:quota:over": _number(0, 1),
+    "storage:warn": _warn,
     "image:reference": _optional(
         _matches(_DIGEST, "an image by digest (name@sha256:<64 hex digits>)")
     ),
@@ -577,6 +600,12 @@ def _relations(settings: dict) -> list[str]:
     faults += _certificate(proxy, settings["domain"])
     faults += _source(settings["course"]["source"])
     faults += _limits(settings["cull"], settings["roster"]["groups"])
+    faults += [
+        f"classhub:storage:quota:roles:{role}: is not a role of the roster; those are "
+        + ", ".join(settings["roster"]["groups"])
+        for role in settings["storage"]["quota"]["roles"]
+        if role not in settings["roster"]["groups"]
+    ]
     if hub["authenticator"] == "lab" and is_public(proxy):
         faults.append(
             "classhub:hub:authenticator: lab is for labs; a class with a real certificate may not use it"

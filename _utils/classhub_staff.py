@@ -33,6 +33,7 @@ _GRADERS = (
 )
 _INSTRUCTORS = (
     "cull",
+    "disk",
     "doctor",
     "drain",
     "fetch_source",

@@ -24,6 +24,10 @@ declare -rA PACKAGES=(
     [stunnel4]=stunnel4
     [configurable-http-proxy]=node-configurable-http-proxy
     [pebble]=pebble
+    # quotas, on filesystems that can have them
+    [insmod]=kmod
+    [setquota]=quota
+    [mkfs.xfs]=xfsprogs
 )
 
 die() {
@@ -43,6 +47,10 @@ install_packages() {
     for package in python3-venv ca-certificates debian-archive-keyring; do
         installed "${package}" || missing+=("${package}")
     done
+    # a kernel that keeps quotas, for their tests, which are skipped where there is none
+    if grep -qx ID=debian /etc/os-release && ! installed user-mode-linux; then
+        missing+=(user-mode-linux)
+    fi
     [[ ${#missing[@]} -gt 0 ]] || return 0
     echo "lab: installing ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive

@@ -1,8 +1,9 @@
-# Everything about the people of the class: accounts and homes, their parts of the exchange, and for newcomers what was
-# released before. `salt hub classhub.roster` applies this. Needs: storage, and the package in the hub's virtual
+# Everything about the people of the class: accounts and homes, quotas, their parts of the exchange, and for newcomers
+# what was released before. `salt hub classhub.roster` applies this. Needs: storage, and the package in the hub's virtual
 # environment.
 include:
   - hub.users
+  - hub.quotas
   - course.settings
   - course.exchange
 

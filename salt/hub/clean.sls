@@ -1,5 +1,5 @@
 # Takes JupyterHub off the host: services, virtual environment, settings and secrets. Accounts, homes and the hub's
-# database in /var/lib/jupyterhub and what is recorded in /srv/stats stay: they are the class's, not the installation's.
+# database in /var/lib/jupyterhub, what is recorded in /srv/stats and people's quotas stay: they are the class's, not the installation's.
 {%- for unit in ["jupyterhub", "jupyterhub-proxy", "classhub-tls", "classhub-dashboard"] %}
 Hub unit {{ unit }} is stopped:
   service.dead:
@@ -12,6 +12,20 @@ Hub unit {{ unit }} is absent:
     - require:
       - service: Hub unit {{ unit }} is stopped
 {%- endfor %}
+
+Hub disk is watched no more:
+  service.dead:
+    - name: classhub-disk.timer
+    - enable: False
+
+Hub units of the disk are absent:
+  file.absent:
+    - names:
+      - /etc/systemd/system/classhub-disk.timer
+      - /etc/systemd/system/classhub-disk.service
+      - /run/classhub
+    - require:
+      - service: Hub disk is watched no more
 
 Hub virtual environment is absent:
   file.absent:

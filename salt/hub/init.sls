@@ -17,3 +17,4 @@ include:
   - hub.tls
   - hub.service
   - hub.activity
+  - hub.disk

@@ -46,6 +46,7 @@ def state(at: float) -> dict:
         "forecast": {"seats": 5, "nodes": 1, "because": "the busiest moment of four weeks"},
         "seat": GIB,
         "nodes": [{"name": "node1", "total": 8 * GIB, "reserved": 3 * GIB}],
+        "disk": {"size": 9 * GIB, "used": 5 * GIB, "free": 3 * GIB, "files": 900, "files_free": 400, "over": 2},
         "progress": {"ps1": {"people": 20, "due": "2030-01-31T23:59", **stages}, EVIL: {"people": 20, "due": "", **stages}},
         "culled": [{"at": "2030-01-09T10:00:00", "server": "ada", "decision": "stopped", "reason": EVIL}],
     }  # fmt: skip
@@ -162,6 +163,8 @@ def test_metrics_are_prometheus_s_and_beside_the_service_s_own_part(dashboard):
     assert found["classhub_node_memory_bytes", "node1", "reserved"] == 3 * GIB
     assert found["classhub_assignment_students", "ps1", "submitted"] == 9
     assert found["classhub_forecast_seats",] == 5
+    assert found["classhub_homes_bytes", "free"] == 3 * GIB
+    assert found["classhub_homes_over_quota",] == 2
     assert dashboard.get("gina", "metrics").status_code == 404
 
 

@@ -60,6 +60,15 @@ def faulty(tmp_path_factory):
     return caller("lab", "node1", scratch, root)
 
 
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory):
+    """The hub of a class whose students have quotas."""
+    root = tmp_path_factory.mktemp("pillar")
+    quota = "{storage: {quota: {roles: {student: 5G}, users: {ada: 0}}}}"
+    (root / "machine.sls").write_text(f"classhub: {quota}\n")
+    return caller("lab", "hub", tmp_path_factory.mktemp("salt"), root)
+
+
 def only(answer):
     """The one state of an answer."""
     assert isinstance(answer, dict), answer
@@ -262,3 +271,27 @@ def test_exchange_of_a_bare_host_is_predicted_and_not_made(hub):
     refused = single(hub, "classhub_course.exchanged", name="exchange")
     assert (refused["result"], refused["changes"]) == (False, {})
     assert "apply the states of the hub first" in refused["comment"]
+
+
+# -- quotas -----------------------------------------------------------------------------------------------------------
+
+
+def test_quotas_of_a_bare_hub_are_predicted(limited, hub):
+    state = single(limited, "classhub_quota.applied", name="quotas", test=True)
+    assert (state["result"], state["comment"]) == (
+        None,
+        f"{len(state['changes'])} people would get other quotas",
+    )
+    assert set(state["changes"].values()) == {"quota"}
+    assert "s01" in state["changes"]
+    assert "ada" not in state["changes"]
+    state = single(hub, "classhub_quota.applied", name="quotas", test=True)
+    assert (state["result"], state["changes"]) == (True, {})
+
+
+def test_quota_tools_are_for_a_class_with_quotas(limited, hub):
+    for host, installed in ((limited, True), (hub, False)):
+        chunks = host.cmd("state.show_low_sls", "course.people")
+        assert (
+            "quota" in {chunk["name"] for chunk in chunks if chunk["state"] == "pkg"}
+        ) is installed

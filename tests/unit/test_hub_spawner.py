@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import pwd
+import time
 
 import pytest
 from requests.exceptions import ConnectionError as NoConnection
@@ -101,6 +102,34 @@ def test_service_is_fenced_in(spawner, swarm):
     env = dict(line.split("=", 1) for line in container["Env"])
     assert env["HOME"] == "/home/alice"
     assert env["USER"] == "alice"
+
+
+def disk(tmp_path, **state) -> None:
+    person = {"used": 30 << 20, "soft": 20 << 20, "hard": 40 << 20, "files": 5, "files_soft": 0}
+    person |= {"files_hard": 0, "over": True, "until": 0, "until_shown": ""}
+    known = {"at": time.time(), "size": 10 << 30, "free": 5 << 30, "people": {"alice": person}}
+    (tmp_path / "disk.json").write_text(json.dumps(known | state), encoding="utf-8")
+
+
+@pytest.mark.parametrize("full", [{}, {"free": 0, "people": {}}])
+def test_a_full_home_is_told_and_stops_nobody(spawner, tmp_path, full):
+    spawner.disk_file = str(tmp_path / "disk.json")
+    disk(tmp_path, **full)
+    assert asyncio.run(spawner.start()) == ("10.0.0.7", 32768)
+    told = "The disk with everybody's homes is full" if full else "You have 30.0 MiB in your home"
+    assert spawner._notes[0].startswith(told)
+
+    shown = asyncio.run(anext(spawner.progress()))
+    assert shown["message"].startswith(told)
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"at": 1e12}'])
+def test_a_disk_of_which_nothing_is_known_is_no_matter(spawner, tmp_path, content):
+    spawner.disk_file = str(tmp_path / "disk.json")
+    if content is not None:
+        (tmp_path / "disk.json").write_text(content)
+    assert asyncio.run(spawner.start()) == ("10.0.0.7", 32768)
+    assert spawner._notes[0] == "Looking for a node with room"
 
 
 def test_image_is_read_at_each_start(spawner, swarm, tmp_path):

@@ -157,11 +157,12 @@ def test_roster_tells_by_person_what_the_states_did(module, applied):
         "c": state(3, "newcomers", {"ada": "done: ps1 given"}),
         "a": state(1, "roster", {"ada": ["account", "home"], "bob": "done: locked"}),
         "b": state(2, "exchange", {"ada": "done: inbound made", "exchange": "outbound made"}),
+        "e": state(4, "quotas", {"ada": "done: a quota of 5.0 GiB"}),
         "d": state(0, "/etc/classhub/course.json", {"diff": "..."}),
     }
     assert module.roster(drops=3, test=True) == {
         "table": {
-            "ada": "done: account, home; inbound made; ps1 given",
+            "ada": "done: account, home; inbound made; ps1 given; a quota of 5.0 GiB",
             "bob": "done: locked",
         },
         "summary": {"done": 2, "failed": 0},

@@ -58,6 +58,7 @@ def module(world, monkeypatch):
     salt = {"cmd.run_all": run_all, "classhub_roster.plan": plan, "classhub_roster.ledger": ledger}
     classhub = {"course": COURSE, "grading": GRADING, "people": PEOPLE, "cull": CULL}
     classhub |= {"activity": {"keep": 400}, "server": {"memory_guarantee": "512M"}}
+    classhub |= {"storage": {"warn": 0.8}}
     pillar = {"classhub": classhub | {"address": "192.0.2.11", "hub": {"api_port": 8081}}}
     monkeypatch.setattr(module, "__salt__", salt, raising=False)
     monkeypatch.setattr(module, "__pillar__", pillar, raising=False)
@@ -82,6 +83,7 @@ def test_settings_have_the_uids_of_the_ledger(module):
         "cull": {"idle": 86400, "pins": ["ada"]},
         "activity_days": 400,
         "seat": 512 << 20,
+        "disk_warn": 0.8,
         "hub_api": "http://192.0.2.11:8081/hub/api",
         "source_directory": "",
         "source_git": "https://example.edu/course.git",

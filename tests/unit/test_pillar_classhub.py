@@ -22,6 +22,7 @@ def compile_pillar(tmp_path, monkeypatch):
     }
     utils["classhub_roster.parse"] = roster.parse
     utils["classhub_staff.faults"] = load("utils", "classhub_staff").faults
+    utils["classhub_quota.faults"] = load("utils", "classhub_quota").faults
     calendar = load("utils", "classhub_calendar")
     utils |= {
         f"classhub_calendar.{n}": getattr(calendar, n) for n in ("plain", "faults", "cull_faults")

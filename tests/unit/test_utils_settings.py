@@ -52,7 +52,25 @@ def test_size_refuses(text):
 
 
 ALLOWED = {"port": 9100, "from": ["10.0.0.0/8"]}
+QUOTA = "classhub:storage:quota"
 BAD = [
+    ({"storage": {"warn": 90}}, "classhub:storage:warn: 90 is not a part of the disk"),
+    ({"storage": {"warn": 1.0}}, "classhub:storage:warn: 1.0 is not a part of the disk"),
+    ({"storage": {"quota": {"students": "5G"}}}, f"{QUOTA}:students: unknown setting"),
+    (
+        {"storage": {"quota": {"roles": {"students": "5G"}}}},
+        f"{QUOTA}:roles:students: is not a role of the roster; those are student,",
+    ),
+    (
+        {"storage": {"quota": {"roles": {"student": 5}}}},
+        f"{QUOTA}:roles: 5 of student is less than 16M; write a size such as 5G, or 0",
+    ),
+    ({"storage": {"quota": {"roles": {"student": "5GB"}}}}, f"{QUOTA}:roles: '5GB' is not a size"),
+    ({"storage": {"quota": {"users": {"ada": True}}}}, f"{QUOTA}:users: True of ada is not a size"),
+    ({"storage": {"quota": {"users": {"ada": [5]}}}}, f"{QUOTA}:users: [5] of ada is not a size"),
+    ({"storage": {"quota": {"users": {"ada": 1.5}}}}, f"{QUOTA}:users: 1.5 of ada is not a size"),
+    ({"storage": {"quota": {"files": 10}}}, f"{QUOTA}:files: 10 is not between 1000"),
+    ({"storage": {"quota": {"over": -0.1}}}, f"{QUOTA}:over: -0.1 is not between 0 and 1"),
     ({"firewall": {"admin": []}}, "classhub:firewall:admin: is empty"),
     (
         {"firewall": {"admin": ["10.0.0.1/8"]}},
@@ -316,6 +334,19 @@ def test_faults_of_where_assignments_come_from(source, fault):
     (found,) = faults_of(course={"source": source})
     assert found.startswith("classhub:course:source")
     assert fault in found
+
+
+def test_quotas_of_roles_and_people():
+    quota = {
+        "roles": {"student": "5G", "grader": 0},
+        "users": {"ada": 2**34, "bob": "0"},
+        "files": 100_000,
+    }
+    composed, faults = settings.compose(
+        DEFAULTS, settings.merge(SOUND, {"storage": {"quota": quota, "warn": 0.0}})
+    )
+    assert faults == []
+    assert composed["storage"]["quota"] == quota | {"over": 0.1}
 
 
 def test_groups_and_nfs_options_of_ones_own():

@@ -33,6 +33,7 @@ from requests.exceptions import RequestException
 from traitlets import Float, Integer, List, Unicode, default
 
 from classhub import tasks
+from classhub.disk.words import notice
 from classhub.tasks import ServerError
 
 ENGINE_ERRORS = (DockerException, RequestException)
@@ -73,6 +74,11 @@ class ClassSpawner(SwarmSpawner):
         "/home/.classhub/exchange",
         config=True,
         help="nbgrader's exchange, a part for each student (classhub/course/exchange.py).",
+    )
+    disk_file = Unicode(
+        "/run/classhub/disk.json",
+        config=True,
+        help="JSON file that says how full the disk with the homes is. Read at each start.",
     )
     course = Unicode("", config=True, help="Course id, as in the exchange and in labels.")
     timezone = Unicode("Etc/UTC", config=True, help="The course's time zone, in servers.")
@@ -149,7 +155,23 @@ class ClassSpawner(SwarmSpawner):
             detail = f"{self.image_file}: {error!r}"
             raise ServerError(tasks.NO_IMAGE_YET, reason="no-image", detail=detail) from None
 
+    def disk_notice(self) -> str:
+        """What the student should know of the room in the home. Nothing of the disk stops a start: files are deleted
+        in a server. The hub sees no homes, and does not wait for a filesystem; it reads what is written down."""
+        try:
+            with open(self.disk_file, encoding="utf-8") as file:
+                return notice(json.load(file), self.user.name, time.time())
+        except FileNotFoundError:
+            return ""
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            self.log.warning("%s: %s: %r", self._log_name, self.disk_file, error)
+            return ""
+
     def get_env(self) -> dict:
+        return super().get_env() | self.own_environment()
+
+    def own_environment(self) -> dict[str, str]:
+        """What a server is told besides what JupyterHub tells it."""
         name = self.user.name
         own = {
             "HOME": self.home_format.format(username=name),
@@ -157,7 +179,7 @@ class ClassSpawner(SwarmSpawner):
             "CLASSHUB_COURSE": self.course,
             "TZ": self.timezone,
         }
-        return super().get_env() | own | dict.fromkeys(("USER", "LOGNAME", "NB_USER"), name)
+        return own | dict.fromkeys(("USER", "LOGNAME", "NB_USER"), name)
 
     # -- start
 
@@ -165,6 +187,8 @@ class ClassSpawner(SwarmSpawner):
         """Create the service, wait until the server answers, and return its address and port."""
         self._notes: list[str] = []
         account = self.account()
+        if notice := self.disk_notice():
+            self._note(notice)
         self.image = self.current_image()
         self._without_image: list[str] = []
         missing = None

@@ -1,10 +1,117 @@
-# Settings of every student's server. The home may be NFS: no SQLite there, and no way to fill it unseen.
+# Settings of every student's server. The home may be NFS: no SQLite there, and no way to fill it unseen. It may also be
+# full: a server starts, opens notebooks and deletes files then, and what cannot be saved costs nothing that is there.
+import contextlib
+import errno
+import os
+import shutil
+
+from jupyter_server.services.contents.filecheckpoints import AsyncFileCheckpoints
+from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
+from tornado.web import HTTPError
+
 c = get_config()  # noqa: F821
 
-# signatures of trusted notebooks: SQLite locks up on NFS
+# signatures of trusted notebooks: SQLite locks up on NFS. They end with the server, and so may their key
 c.NotebookNotary.db_file = ":memory:"
+c.NotebookNotary.secret = os.urandom(64)
 # a trash in the home counts against the quota, and students do not find it
 c.FileContentsManager.delete_to_trash = False
 
 c.TerminalManager.cull_inactive_timeout = 3600
 c.TerminalManager.cull_interval = 300
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextlib.contextmanager
+def beside(path):
+    """A name beside a file: what is written to it takes the file's place at the end, or goes if anything fails.
+
+    Jupyter's own way writes over the file. That the disk is full, or the quota used up, is told when the data is flushed,
+    over NFS always: the file is torn then, and the next try to save puts the torn one over the hidden copy of it.
+    """
+    path = os.path.realpath(path)
+    folder, name = os.path.split(path)
+    new = os.path.join(folder, f".~{name}")
+    try:
+        yield new
+        if os.path.exists(path):
+            shutil.copymode(path, new)
+        os.replace(new, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(new)
+        raise
+
+
+@contextlib.contextmanager
+def in_words(path):
+    """A full disk as a sentence, which JupyterLab shows."""
+    try:
+        yield
+    except (HTTPError, OSError) as error:
+        cause = error.__cause__ if isinstance(error, HTTPError) else error
+        if getattr(cause, "errno", None) not in FULL:
+            raise
+        why = "the disk is full" if cause.errno == errno.ENOSPC else "your quota is used up"
+        words = f"{path.strip('/')}: {why}. Delete files that you do not need, then save again."
+        raise HTTPError(507, words) from error
+
+
+class Checkpoints(AsyncFileCheckpoints):
+    """Copies that appear whole: of a file as its checkpoint, and of a checkpoint as the file."""
+
+    async def _copy(self, src, dest):
+        with beside(dest) as new:
+            await super()._copy(src, new)
+
+    async def list_checkpoints(self, path):
+        """None where there is no room for their folder, which Jupyter makes to look into it. JupyterLab asks for them
+        whenever it opens a file."""
+        try:
+            return await super().list_checkpoints(path)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            return []
+
+
+class Contents(AsyncLargeFileManager):
+    """Files that stay as they are until the new ones are written."""
+
+    @contextlib.contextmanager
+    def atomic_writing(self, os_path, text=True, encoding="utf-8"):
+        folder = os.path.dirname(os.path.realpath(os_path))
+        if os.path.exists(os_path) and not os.access(folder, os.W_OK):
+            with super().atomic_writing(os_path, text=text, encoding=encoding) as file:
+                yield file
+            return
+        how = {"mode": "w", "encoding": encoding, "newline": "\n"} if text else {"mode": "wb"}
+        with self.perm_to_403(os_path), beside(os_path) as new, open(new, **how) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+
+    async def save(self, model, path=""):
+        with in_words(path):
+            return await super().save(model, path)
+
+    async def create_checkpoint(self, path):
+        """JupyterLab wants one whenever it opens a file, and after each save: without room an older one has to do, or
+        none, which is told when somebody goes back to it."""
+        try:
+            return await super().create_checkpoint(path)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+        older = await self.checkpoints.list_checkpoints(path)
+        changed = (await self.get(path, content=False))["last_modified"]
+        return older[0] if older else {"id": "checkpoint", "last_modified": changed}
+
+    async def restore_checkpoint(self, checkpoint_id, path):
+        with in_words(path):
+            return await super().restore_checkpoint(checkpoint_id, path)
+
+
+c.ServerApp.contents_manager_class = Contents
+c.ContentsManager.checkpoints_class = Checkpoints

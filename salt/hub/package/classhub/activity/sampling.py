@@ -109,9 +109,22 @@ def state(settings: Settings, database: Database, rooms: list[Room], now: int) -
             {"name": one.name, "total": one.total, "reserved": one.reserved}
             for one in sorted(rooms, key=lambda one: one.name)
         ],
+        "disk": disk(settings),
         "progress": progress(settings),
         "culled": culled(settings),
     }
+
+
+def disk(settings: Settings) -> dict:
+    """How full the disk with the homes is, as it is written down once a minute; nothing if it is not."""
+    try:
+        found = json.loads(settings.disk_state.read_text(encoding="utf-8"))
+        over = sum(one["over"] for one in found["people"].values())
+        return {key: found[key] for key in ("size", "used", "free", "files", "files_free")} | {
+            "over": over
+        }
+    except (OSError, ValueError, KeyError):
+        return {}
 
 
 def write_state(settings: Settings, found: dict) -> None:

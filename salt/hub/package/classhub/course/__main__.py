@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 from classhub.course import settings
@@ -39,18 +40,18 @@ MODULES = (
 )
 
 
-def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(prog="classhub.course", description=__doc__)
+def parser(modules: Sequence[str] = MODULES) -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(prog="classhub", description=__doc__)
     result.add_argument("--config", type=Path, default=settings.FILE, help="settings, as JSON")
     verbs = result.add_subparsers(required=True, metavar="verb")
-    for name in MODULES:
+    for name in modules:
         importlib.import_module(f"classhub.{name}").add_commands(verbs)
     return result
 
 
-def main(words: list[str] | None = None) -> int:
-    """Run one verb and print its answer; returns the exit code."""
-    arguments = parser().parse_args(words)
+def main(words: list[str] | None = None, modules: Sequence[str] = MODULES) -> int:
+    """Run one verb of the modules and print its answer; returns the exit code."""
+    arguments = parser(modules).parse_args(words)
     try:
         if os.geteuid() != 0:
             raise Refused("only root can do this")

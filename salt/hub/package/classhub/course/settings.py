@@ -79,6 +79,9 @@ class Settings:
         activity_db: who used the class, and when
         activity_days: how long that is kept; 0 is for ever
         seat: bytes of memory that a server reserves
+        quotas: whose limits in the filesystem of the homes are the class's
+        disk_state: how full the disk with the homes is, for the hub
+        disk_warn: part of it in use from which the operator is warned; 0 is never
     """
 
     course_id: str
@@ -112,6 +115,9 @@ class Settings:
     activity_db: Path = Path("/srv/stats/db/activity.sqlite")
     activity_days: int = 0
     seat: int = 1 << 30
+    quotas: Path = Path("/var/lib/classhub/quotas.json")
+    disk_state: Path = Path("/run/classhub/disk.json")
+    disk_warn: float = 0.9
     by_name: dict[str, Person] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

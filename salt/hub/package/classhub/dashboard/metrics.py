@@ -35,6 +35,7 @@ class Collector:
             for kind in ("total", "reserved"):
                 memory.add_metric([node["name"], kind], node[kind])
         yield memory
+        yield from homes(state.get("disk", {}))
         yield GaugeMetricFamily(
             "classhub_forecast_seats", "Seats for the next seven days.", state["forecast"]["seats"]
         )
@@ -46,6 +47,29 @@ class Collector:
                 if isinstance(count, int):
                     students.add_metric([name, stage], count)
         yield students
+
+
+def homes(disk: dict) -> Iterator[Metric]:
+    """The disk with the homes, where it is written down."""
+    if not disk:
+        return
+    size = GaugeMetricFamily(
+        "classhub_homes_bytes",
+        "The disk with the homes, and its room for students.",
+        labels=["kind"],
+    )
+    for kind in ("size", "used", "free"):
+        size.add_metric([kind], disk[kind])
+    yield size
+    files = GaugeMetricFamily(
+        "classhub_homes_files", "How many files it can have, and how many more.", labels=["kind"]
+    )
+    for kind, key in (("size", "files"), ("free", "files_free")):
+        files.add_metric([kind], disk[key])
+    yield files
+    yield GaugeMetricFamily(
+        "classhub_homes_over_quota", "People who use more than their quota.", disk["over"]
+    )
 
 
 def exposed(state: dict) -> bytes:
