@@ -1,0 +1,181 @@
+"""The verb `restore`: a file, a directory or a whole home as it was, beside what is there now."""
+
+import shutil
+from argparse import _SubParsersAction
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path, PurePosixPath
+
+from classhub.backup import guard, scratch
+from classhub.backup.copying import Given
+from classhub.backup.restic import Restic, Snapshot
+from classhub.backup.settings import Settings
+from classhub.backup.snapshots import chosen, names, shown
+from classhub.course import settings as course_settings
+from classhub.course.homes import Home
+from classhub.course.report import Refused, Report, attempt
+from classhub.course.settings import Person
+
+PATIENCE = 60  # seconds that somebody waits for the weekly prune
+ROOM = 1 << 30  # bytes that stay free on the hub's own disk
+LONGEST = 255  # bytes of a name
+TRIES = 100
+KINDS = ("file", "dir", "symlink")
+
+
+def add_commands(verbs: _SubParsersAction) -> None:
+    parser = verbs.add_parser("restore", help="put something back, beside what is there")
+    parser.add_argument("user")
+    parser.add_argument("path", nargs="?", default="", help="within the home; without it all of it")
+    parser.add_argument("--at", default="", help="a time, or a snapshot")
+    parser.add_argument("--test", action="store_true", help="only say what would be done")
+    parser.set_defaults(
+        run=lambda settings, words: restore(settings, words.user, words.path, words.at, words.test)
+    )
+
+
+def restore(settings: Settings, user: str, path: str, at: str = "", test: bool = False) -> Report:
+    """Give something of a person's home back, as it was then.
+
+    Args:
+        path: within the home; empty for the whole home
+        at: a time or a snapshot; empty for the newest that has it
+    """
+    person = course_settings.load(settings.course).by_name.get(user)
+    if person is None:
+        raise Refused(f"{user} is not on the roster")
+    parts = within(path)
+    wanted = settings.homes.joinpath(user, *parts)
+    with guard.reading(settings, PATIENCE) as restic:
+        snapshots = guard.opened(restic, guard.filesystem(settings))
+        snapshot, node = find(restic, snapshots, wanted, at)
+        if node["type"] not in KINDS:
+            raise Refused(f"{tilde(parts)} was a {node['type']} then; those are not restored")
+        free = free_names(parts, shown(snapshot.time, settings))
+        told = f"as of {shown(snapshot.time, settings)}"
+        if test:
+            would = f"done: would be restored as {tilde((*parts[:-1], next(free)))}, {told}"
+            return Report({user: would}, {"snapshot": snapshot.name})
+        check_room(restic, snapshot, wanted)
+        with scratch.directory(settings) as top:
+            failed = restic.restore(snapshot, top, [wanted])
+            if str(wanted) in failed or not _is_there(top, wanted):
+                why = failed.get(str(wanted), "restic restored nothing")
+                raise Refused(f"{tilde(parts)} of {snapshot.name} cannot be restored: {why}")
+            for lost in failed:
+                _remove(top, Path(lost))
+            outcome, left_out = give(settings, person, parts, _at(top, wanted), top, free)
+    left_out += [f"{name}: is damaged in the repository" for name in sorted(failed)]
+    if outcome.startswith("done"):
+        outcome = f"{outcome}, {told}"
+    if failed:
+        outcome = f"failed: {len(failed)} files are damaged in the repository; {outcome}"
+    return Report({user: outcome}, {"snapshot": snapshot.name, "left_out": left_out})
+
+
+def give(
+    settings: Settings,
+    person: Person,
+    parts: tuple[str, ...],
+    restored: Path,
+    top: Path,
+    free: Iterator[str],
+) -> tuple[str, list[str]]:
+    """Write what was restored into the home, and say as what."""
+    with Given(person, restored, top) as given:
+
+        def write(person: Person) -> str:
+            with Home(person, settings.homes) as home:
+                name = home.give(parts[:-1], free, given.write)
+            return f"done: restored as {tilde((*parts[:-1], name))}"
+
+        return attempt(person, write), given.left_out
+
+
+def find(restic: Restic, snapshots: list[Snapshot], wanted: Path, at: str) -> tuple[Snapshot, dict]:
+    """The snapshot that is meant, and the node in it.
+
+    Raises:
+        Refused: it is not in it; the sentence lists those that have it.
+    """
+    settings = restic.settings
+    asked = chosen(settings, snapshots, at)
+    for snapshot in asked:
+        if node := restic.node(snapshot, wanted):
+            return snapshot, node
+    others = [one for one in snapshots[::-1] if one not in asked]
+    having = [one for one in others if restic.node(one, wanted)]
+    when = f" at {shown(asked[0].time, settings)}" if at else ""
+    has = f"it is in those of {names(settings, having)}" if having else "it is in no snapshot"
+    raise Refused(f"{wanted} was not there{when}; {has}")
+
+
+def within(path: str) -> tuple[str, ...]:
+    """The parts of a path in a home.
+
+    Raises:
+        Refused: it leads out of the home.
+    """
+    parts = tuple(path.removeprefix("~/").rstrip("/").split("/")) if path.strip("/~") else ()
+    if path.startswith("/") or "\0" in path or any(part in ("", ".", "..") for part in parts):
+        raise Refused(f"{path!r} is no path in a home; write one such as ps1/problem1.ipynb")
+    return parts
+
+
+def tilde(parts: tuple[str, ...]) -> str:
+    return "/".join(("~", *parts))
+
+
+def free_names(parts: tuple[str, ...], when: str) -> Iterator[str]:
+    """Names for what is restored: the old one with the time, and a number where that is taken."""
+    when = when.replace(":", ".")
+    name = PurePosixPath(parts[-1]) if parts else None
+    for number in count(1):
+        if number > TRIES:
+            return
+        mark = f"restored {when}" + (f", {number}" if number > 1 else "")
+        if name is None:
+            yield mark
+            continue
+        end = f" ({mark}){name.suffix}"
+        room = LONGEST - len(end.encode(errors="surrogateescape"))
+        stem = name.stem.encode(errors="surrogateescape")
+        if room > 0:
+            # a character is not cut in half
+            kept = stem[:room].decode(errors="ignore") if len(stem) > room else name.stem
+            yield kept + end
+
+
+def check_room(restic: Restic, snapshot: Snapshot, wanted: Path) -> None:
+    """Refuse what would fill the hub's own disk on its way."""
+    with restic.listed(snapshot, str(wanted)) as nodes:
+        size = sum(node.get("size", 0) for node in nodes if within_path(node["path"], wanted))
+    place = scratch.place(restic.settings)
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if shutil.disk_usage(place).free < size + ROOM:
+        raise Refused(
+            f"{wanted} has {size >> 20} MiB, and {place} has no room to unpack that; restore a part of it, or make room"
+        )
+
+
+def within_path(path: str, wanted: Path) -> bool:
+    return path == str(wanted) or path.startswith(f"{wanted}/")
+
+
+def _at(top: Path, wanted: Path) -> Path:
+    return top / str(wanted).lstrip("/")
+
+
+def _is_there(top: Path, wanted: Path) -> bool:
+    try:
+        _at(top, wanted).lstat()
+    except OSError:
+        return False
+    return True
+
+
+def _remove(top: Path, lost: Path) -> None:
+    """Remove what restic has restored in part."""
+    path = _at(top, lost)
+    if _is_there(top, lost) and not path.is_dir():
+        path.unlink()
