@@ -24,6 +24,9 @@ declare -rA PACKAGES=(
     [stunnel4]=stunnel4
     [configurable-http-proxy]=node-configurable-http-proxy
     [pebble]=pebble
+    # what the hub saves the class with, and a server for it to save to
+    [restic]=restic
+    [sshd]=openssh-server
 )
 
 die() {

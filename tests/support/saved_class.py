@@ -171,7 +171,7 @@ class SavedClass:
     def burn_down(self) -> None:
         """The hub is lost; a new one has what bootstrap and the state `backup` give it."""
         shutil.rmtree(self.top / "hub")
-        shutil.rmtree(self.top / "cache")
+        shutil.rmtree(self.top / "cache", ignore_errors=True)
         self.home.mkdir(parents=True)
         self.etc.mkdir()
 

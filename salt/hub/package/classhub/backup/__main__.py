@@ -13,7 +13,7 @@ import traceback
 from pathlib import Path
 
 from classhub.backup import record, settings
-from classhub.course.report import Refused, tell
+from classhub.course.report import Refused, Report, tell
 
 # Modules with verbs. Each has add_commands(subparsers), which sets `run`: (Settings, Namespace) -> Report.
 MODULES = ("saving", "pruning", "drilling", "snapshots", "restoring", "recovering")
@@ -47,21 +47,27 @@ def main(words: list[str] | None = None) -> int:
         return refuse(known, arguments, f"unexpected {type(error).__name__}: {error}")
     for what, outcome in report.table.items():
         tell(f"{arguments.verb}: {what}: {outcome}")
-    if is_recorded(arguments):
-        record.note(known, arguments.verb, report)
+    remember(known, arguments, report)
     print(json.dumps(report.as_dict()))
     return 1 if report.failed else 0
 
 
-def is_recorded(arguments: argparse.Namespace) -> bool:
-    return arguments.verb in RECORDED and not arguments.test
+def remember(
+    known: settings.Settings | None, arguments: argparse.Namespace, outcome: Report | str
+) -> None:
+    """Note how a verb that runs by itself ended. That this cannot be written must not hide what is to be told."""
+    if not known or arguments.verb not in RECORDED or arguments.test:
+        return
+    try:
+        record.note(known, arguments.verb, outcome)
+    except OSError as error:
+        tell(f"{arguments.verb}: the record cannot be written: {error}")
 
 
 def refuse(known: settings.Settings | None, arguments: argparse.Namespace, sentence: str) -> int:
     """Say why nothing was done, to the caller, to the log and to the record; returns the exit code."""
     tell(f"{arguments.verb}: refused: {sentence}")
-    if known and is_recorded(arguments):
-        record.note_refusal(known, arguments.verb, sentence)
+    remember(known, arguments, sentence)
     print(json.dumps({"error": sentence}))
     return 2
 

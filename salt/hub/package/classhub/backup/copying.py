@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 from classhub.course import trees
+from classhub.course.report import Unfit
 from classhub.course.settings import Person
 
 DEEPEST = 200
@@ -54,9 +55,15 @@ class Given:
                 path.chmod(mode | wanted)
 
     def write(self, parent: int, name: str) -> None:
-        """Write it into a directory, as the person that this process acts as."""
+        """Write it into a directory, as the person that this process acts as.
+
+        Raises:
+            Unfit: it is nothing that is given.
+        """
         self._top, self._name = parent, name
         self._one(self.fd, GIVEN, parent, name, (), DEEPEST)
+        if not trees.kind(parent, name):
+            raise Unfit(self.left_out[-1])
 
     def _one(
         self, source: int, old: str, target: int, new: str, parts: tuple[str, ...], depth: int

@@ -85,8 +85,9 @@ def copy(path: Path, target: Path) -> None:
 def _patience(until: float) -> Callable[[int, int, int], None]:
     """Python's backup() tries for ever while somebody else has the database."""
 
-    def progress(_status: int, remaining: int, _total: int) -> None:
-        if remaining and time.monotonic() > until:
+    def progress(status: int, _remaining: int, _total: int) -> None:
+        busy = status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        if busy and time.monotonic() > until:
             raise sqlite3.OperationalError(f"somebody has kept it locked for {WAIT} seconds")
 
     return progress

@@ -32,7 +32,7 @@ def drill(settings: Settings, test: bool = False) -> Report:
     if not ident:
         return Report({"files": NO_CLASS})
     with guard.reading(settings) as restic:
-        snapshots = guard.opened(restic, ident)
+        snapshots = guard.known(restic, ident)
         if not snapshots:
             raise Refused(NO_SNAPSHOT)
         newest = snapshots[-1]

@@ -120,23 +120,41 @@ def filesystem(settings: Settings) -> str:
 # -- the repository
 
 
-def opened(restic: Restic, ident: str, make: bool = False) -> list[Snapshot]:
-    """The snapshots of the right repository: that of before, and of this class alone.
+def known(restic: Restic, ident: str) -> list[Snapshot]:
+    """The snapshots of this class, which has the repository for itself.
 
     Args:
         ident: of the class's filesystem
-        make: where there never was one, make it
 
     Raises:
-        Refused: it is another one, or another class's.
+        Absent: there is no repository.
+        Refused: it is another class's.
+    """
+    snapshots = restic.snapshots()
+    strangers = {tag for one in snapshots for tag in one.tags if tag.startswith(CLASS)}
+    strangers -= {CLASS + ident}
+    if strangers:
+        raise Refused(
+            f"{restic.settings.repository} has the backups of another class ({', '.join(sorted(strangers))}). If this "
+            "hub is to be that class, it has to be recovered before it is deployed (classhub.recover); if not, give "
+            "this class a repository of its own"
+        )
+    return snapshots
+
+
+def opened(restic: Restic, ident: str, make: bool = False) -> list[Snapshot]:
+    """The same, for one who writes there: it must be the repository of before.
+
+    Args:
+        make: where there never was one, make it
     """
     settings = restic.settings
     place = settings.state / "repository.json"
-    known = _known(place, settings.repository)
+    before = _before(place, settings.repository)
     try:
         found = restic.identity()
     except Absent as error:
-        if known:
+        if before:
             raise Refused(
                 f"the repository {settings.repository} is not there any more. Is its disk mounted? If it is lost and "
                 f"a new one shall begin, delete {place}"
@@ -145,29 +163,21 @@ def opened(restic: Restic, ident: str, make: bool = False) -> list[Snapshot]:
             raise
         restic.run("init")
         found = restic.identity()
-    if known not in ("", found):
+    if before not in ("", found):
         raise Refused(
             f"{settings.repository} is another repository than before. If that is meant, delete {place}"
         )
-    snapshots = restic.snapshots()
-    strangers = {tag for one in snapshots for tag in one.tags if tag.startswith(CLASS)}
-    strangers -= {CLASS + ident}
-    if strangers:
-        raise Refused(
-            f"{settings.repository} has the backups of another class ({', '.join(sorted(strangers))}). If this hub is "
-            "to be that class, it has to be recovered before it is deployed (classhub.recover); if not, give this "
-            "class a repository of its own"
-        )
-    if not known:
+    snapshots = known(restic, ident)
+    if not before:
         record.write(place, {"place": settings.repository, "id": found})
     return snapshots
 
 
-def _known(place: Path, repository: str) -> str:
+def _before(place: Path, repository: str) -> str:
     """The id that the repository at this place had before; empty if it was never used."""
     try:
-        known = json.loads(place.read_text(encoding="utf-8"))
-        return known["id"] if known["place"] == repository else ""
+        last = json.loads(place.read_text(encoding="utf-8"))
+        return last["id"] if last["place"] == repository else ""
     except FileNotFoundError:
         return ""
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -19,25 +19,19 @@ def read(settings: Settings) -> dict[str, dict]:
     return found if isinstance(found, dict) else {}
 
 
-def note(settings: Settings, verb: str, report: Report) -> None:
-    """Remember how a verb ended."""
-    failures = [
-        f"failed: {what}: {told.removeprefix('failed: ')}"
-        for what, told in report.table.items()
-        if told.startswith("failed")
-    ]
-    outcome = "; ".join(failures) if failures else next(iter(report.table.values()))
-    _note(settings, verb, outcome, not failures)
-
-
-def note_refusal(settings: Settings, verb: str, sentence: str) -> None:
-    _note(settings, verb, f"failed: {sentence}", False)
-
-
-def _note(settings: Settings, verb: str, outcome: str, well: bool) -> None:
+def note(settings: Settings, verb: str, ended: Report | str) -> None:
+    """Remember how a verb ended: with a report, or with the sentence by which it was refused."""
+    failures, told = [f"failed: {ended}"], ""
+    if isinstance(ended, Report):
+        told = next(iter(ended.table.values()))
+        failures = [
+            f"failed: {what}: {outcome.removeprefix('failed: ')}"
+            for what, outcome in ended.table.items()
+            if outcome.startswith("failed")
+        ]
     known, now = read(settings), datetime.now(UTC).isoformat(timespec="seconds")
-    last = now if well else known.get(verb, {}).get("well", "")
-    known[verb] = {"at": now, "outcome": outcome, "well": last}
+    last = known.get(verb, {}).get("well", "") if failures else now
+    known[verb] = {"at": now, "outcome": "; ".join(failures) or told, "well": last}
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     write(settings.state / "record.json", known)
 

@@ -188,10 +188,14 @@ class Restic:
             if process.wait():
                 raise self.trouble(words)
 
-    def node(self, snapshot: Snapshot, path: Path) -> dict | None:
-        """One file or directory of a snapshot; nothing if it is not in it."""
+    def found(self, snapshot: Snapshot, path: Path) -> tuple[str, int]:
+        """What a snapshot has at a path ("file", "dir", ...; empty if nothing), and how many bytes are in it."""
+        kind, size = "", 0
         with self.listed(snapshot, str(path)) as nodes:
-            return next((node for node in nodes if node["path"] == str(path)), None)
+            for node in nodes:
+                kind = node["type"] if node["path"] == str(path) else kind
+                size += node.get("size", 0)
+        return kind, size
 
     def restore(
         self, snapshot: Snapshot, top: Path, paths: Iterable[str | Path] = ()

@@ -47,16 +47,16 @@ def restore(settings: Settings, user: str, path: str, at: str = "", test: bool =
     parts = within(path)
     wanted = settings.homes.joinpath(user, *parts)
     with guard.reading(settings, PATIENCE) as restic:
-        snapshots = guard.opened(restic, guard.filesystem(settings))
-        snapshot, node = find(restic, snapshots, wanted, at)
-        if node["type"] not in KINDS:
-            raise Refused(f"{tilde(parts)} was a {node['type']} then; those are not restored")
+        snapshots = guard.known(restic, guard.filesystem(settings))
+        snapshot, kind, size = find(restic, snapshots, wanted, at)
+        if kind not in KINDS:
+            raise Refused(f"{tilde(parts)} was a {kind} then; those are not restored")
         free = free_names(parts, shown(snapshot.time, settings))
         told = f"as of {shown(snapshot.time, settings)}"
         if test:
             would = f"done: would be restored as {tilde((*parts[:-1], next(free)))}, {told}"
             return Report({user: would}, {"snapshot": snapshot.name})
-        check_room(restic, snapshot, wanted)
+        check_room(settings, wanted, size)
         with scratch.directory(settings) as top:
             failed = restic.restore(snapshot, top, [wanted])
             if str(wanted) in failed or not _is_there(top, wanted):
@@ -92,8 +92,10 @@ def give(
         return attempt(person, write), given.left_out
 
 
-def find(restic: Restic, snapshots: list[Snapshot], wanted: Path, at: str) -> tuple[Snapshot, dict]:
-    """The snapshot that is meant, and the node in it.
+def find(
+    restic: Restic, snapshots: list[Snapshot], wanted: Path, at: str
+) -> tuple[Snapshot, str, int]:
+    """The snapshot that is meant, what kind of thing it has there, and of how many bytes.
 
     Raises:
         Refused: it is not in it; the sentence lists those that have it.
@@ -101,10 +103,11 @@ def find(restic: Restic, snapshots: list[Snapshot], wanted: Path, at: str) -> tu
     settings = restic.settings
     asked = chosen(settings, snapshots, at)
     for snapshot in asked:
-        if node := restic.node(snapshot, wanted):
-            return snapshot, node
+        kind, size = restic.found(snapshot, wanted)
+        if kind:
+            return snapshot, kind, size
     others = [one for one in snapshots[::-1] if one not in asked]
-    having = [one for one in others if restic.node(one, wanted)]
+    having = [one for one in others if restic.found(one, wanted)[0]]
     when = f" at {shown(asked[0].time, settings)}" if at else ""
     has = f"it is in those of {names(settings, having)}" if having else "it is in no snapshot"
     raise Refused(f"{wanted} was not there{when}; {has}")
@@ -146,20 +149,13 @@ def free_names(parts: tuple[str, ...], when: str) -> Iterator[str]:
             yield kept + end
 
 
-def check_room(restic: Restic, snapshot: Snapshot, wanted: Path) -> None:
+def check_room(settings: Settings, wanted: Path, size: int) -> None:
     """Refuse what would fill the hub's own disk on its way."""
-    with restic.listed(snapshot, str(wanted)) as nodes:
-        size = sum(node.get("size", 0) for node in nodes if within_path(node["path"], wanted))
-    place = scratch.place(restic.settings)
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if shutil.disk_usage(place).free < size + ROOM:
+    if shutil.disk_usage(settings.state).free < size + ROOM:
         raise Refused(
-            f"{wanted} has {size >> 20} MiB, and {place} has no room to unpack that; restore a part of it, or make room"
+            f"{wanted} has {size >> 20} MiB, and {settings.state} has no room to unpack that; restore a part of it, or "
+            "make room"
         )
-
-
-def within_path(path: str, wanted: Path) -> bool:
-    return path == str(wanted) or path.startswith(f"{wanted}/")
 
 
 def _at(top: Path, wanted: Path) -> Path:

@@ -66,7 +66,7 @@ def restic_is_free(restic: Restic) -> None:
 def _predicted(settings: Settings) -> Report:
     with guard.reading(settings) as restic:
         try:
-            guard.opened(restic, guard.filesystem(settings))
+            guard.known(restic, guard.filesystem(settings))
             words = "would be saved"
         except Absent:
             words = f"would be saved to a new repository, {settings.repository}"

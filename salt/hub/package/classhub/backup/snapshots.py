@@ -29,7 +29,7 @@ def snapshots(settings: Settings) -> Report:
     ident = guard.filesystem(settings)
     with guard.reading(settings) as restic:
         try:
-            found = guard.opened(restic, ident)
+            found = guard.known(restic, ident)
         except Absent:
             if ident and record.read(settings):
                 raise
