@@ -21,11 +21,15 @@ class Given:
 
     Attributes:
         fd: descriptor of a directory that has it, as `it`
+        lost: what is in it and is not as it was saved, and why; by the parts of its path
         left_out: what is not given, and why; paths begin at what is given
     """
 
-    def __init__(self, person: Person, restored: Path, top: Path) -> None:
+    def __init__(
+        self, person: Person, restored: Path, top: Path, lost: dict[tuple[str, ...], str]
+    ) -> None:
         self.person, self.restored, self.place = person, restored, top / "given"
+        self.lost = lost
         self.left_out: list[str] = []
         self._modes: dict[int, int] = {}
         self._links: dict[int, str] = {}
@@ -70,7 +74,9 @@ class Given:
     ) -> None:
         found = os.stat(old, dir_fd=source, follow_symlinks=False)
         kind, shown = trees.KINDS[stat.S_IFMT(found.st_mode)], "/".join(parts) or "it"
-        if found.st_uid != self.person.uid:
+        if parts in self.lost:
+            self.left_out.append(f"{shown}: {self.lost[parts]}")
+        elif found.st_uid != self.person.uid:
             self.left_out.append(f"{shown}: belongs to uid {found.st_uid}")
         elif kind == "a symbolic link":
             os.symlink(os.readlink(old, dir_fd=source), new, dir_fd=target)

@@ -1,5 +1,6 @@
 """The verb `restore`: a file, a directory or a whole home as it was, beside what is there now."""
 
+import os
 import shutil
 from argparse import _SubParsersAction
 from collections.abc import Iterator
@@ -59,37 +60,34 @@ def restore(settings: Settings, user: str, path: str, at: str = "", test: bool =
         check_room(settings, wanted, size)
         with scratch.directory(settings) as top:
             failed = restic.restore(snapshot, top, [wanted])
-            if str(wanted) in failed or not _is_there(top, wanted):
-                why = failed.get(str(wanted), "restic restored nothing")
+            lost = {
+                Path(name).relative_to(wanted).parts: why
+                for name, why in failed.items()
+                if Path(name).is_relative_to(wanted)
+            }
+            restored = top / str(wanted).lstrip("/")
+            if () in lost or not os.path.lexists(restored):
+                why = lost.get((), "restic restored nothing")
                 raise Refused(f"{tilde(parts)} of {snapshot.name} cannot be restored: {why}")
-            for lost in failed:
-                _remove(top, Path(lost))
-            outcome, left_out = give(settings, person, parts, _at(top, wanted), top, free)
-    left_out += [f"{name}: is damaged in the repository" for name in sorted(failed)]
+            given = Given(person, restored, top, lost)
+            outcome = give(settings, given, parts, free)
     if outcome.startswith("done"):
         outcome = f"{outcome}, {told}"
-    if failed:
-        outcome = f"failed: {len(failed)} files are damaged in the repository; {outcome}"
-    return Report({user: outcome}, {"snapshot": snapshot.name, "left_out": left_out})
+    if lost:
+        outcome = f"failed: {len(lost)} files could not be restored; {outcome}"
+    return Report({user: outcome}, {"snapshot": snapshot.name, "left_out": given.left_out})
 
 
-def give(
-    settings: Settings,
-    person: Person,
-    parts: tuple[str, ...],
-    restored: Path,
-    top: Path,
-    free: Iterator[str],
-) -> tuple[str, list[str]]:
+def give(settings: Settings, given: Given, parts: tuple[str, ...], free: Iterator[str]) -> str:
     """Write what was restored into the home, and say as what."""
-    with Given(person, restored, top) as given:
 
-        def write(person: Person) -> str:
-            with Home(person, settings.homes) as home:
-                name = home.give(parts[:-1], free, given.write)
-            return f"done: restored as {tilde((*parts[:-1], name))}"
+    def write(person: Person) -> str:
+        with Home(person, settings.homes) as home:
+            name = home.give(parts[:-1], free, given.write)
+        return f"done: restored as {tilde((*parts[:-1], name))}"
 
-        return attempt(person, write), given.left_out
+    with given:
+        return attempt(given.person, write)
 
 
 def find(
@@ -156,22 +154,3 @@ def check_room(settings: Settings, wanted: Path, size: int) -> None:
             f"{wanted} has {size >> 20} MiB, and {settings.state} has no room to unpack that; restore a part of it, or "
             "make room"
         )
-
-
-def _at(top: Path, wanted: Path) -> Path:
-    return top / str(wanted).lstrip("/")
-
-
-def _is_there(top: Path, wanted: Path) -> bool:
-    try:
-        _at(top, wanted).lstat()
-    except OSError:
-        return False
-    return True
-
-
-def _remove(top: Path, lost: Path) -> None:
-    """Remove what restic has restored in part."""
-    path = _at(top, lost)
-    if _is_there(top, lost) and not path.is_dir():
-        path.unlink()

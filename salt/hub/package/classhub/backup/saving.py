@@ -50,8 +50,11 @@ def backup(settings: Settings, test: bool = False) -> Report:
         name, unread, too_deep = _save(restic, ident, snapshots)
     files = f"done: saved as {name}"
     if unread:
-        files = f"failed: {_some(unread)} could not be read; all else is saved as {name}"
-    left_out = {"too_large": too_large(settings), "too_deep": too_deep[:SOME]}
+        named = ", ".join(first(unread))
+        files = (
+            f"failed: {len(unread)} files could not be read ({named}); all else is saved as {name}"
+        )
+    left_out = {"too_large": too_large(settings), "too_deep": first(too_deep)}
     return Report({"files": files} | copied, {"snapshot": name} | left_out)
 
 
@@ -145,9 +148,10 @@ def too_large(settings: Settings) -> list[str]:
     words = ["find", *places, "-type", "f", "-size", f"+{settings.max_bytes}c", "-print0"]
     done = subprocess.run(words, capture_output=True, check=False)
     names = [name.decode(errors="replace") for name in done.stdout.split(b"\0") if name]
-    return sorted(names)[:SOME]
+    return first(sorted(names))
 
 
-def _some(names: list[str]) -> str:
-    first = ", ".join(names[:SOME])
-    return f"{len(names)} files ({first}{', ...' if len(names) > SOME else ''})"
+def first(names: list[str]) -> list[str]:
+    """The first names, and how many more there are."""
+    more = len(names) - SOME
+    return names[:SOME] + ([f"and {more} more"] if more > 0 else [])
