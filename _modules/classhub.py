@@ -627,12 +627,143 @@ def forget_identity(user: str, test: bool = False) -> dict:
     )
 
 
+def backup(test: bool = False) -> dict:
+    """Save the class now; the hub does so by itself, each hour by default.
+
+    Databases that are in use are copied by SQLite itself, and each copy is checked.
+
+    Args:
+        test: only say what would be done.
+
+    Returns:
+        ``table``: ``files`` and each database -> ``done: ...``, ``skipped: why`` or ``failed: why``; ``summary``: the
+        ``snapshot``, and what was left out for its size or depth.
+
+    Raises:
+        CommandExecutionError: the repository cannot be used, or the homes are not the class's; nothing was saved.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub.backup test=True
+    """
+    return _backup("backup", test=test)
+
+
+def snapshots() -> dict:
+    """What there is to restore, and whether the backup does its work.
+
+    Returns:
+        ``table``: ``backup``, ``drill`` and ``prune`` -> how the last one ended, ``failed: ...`` also when it is overdue;
+        ``summary``: the ``repository`` and its ``snapshots``, newest first, with times of the course's zone.
+
+    Raises:
+        CommandExecutionError: the repository cannot be used.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub.snapshots
+    """
+    return _backup("snapshots")
+
+
+def restore(user: str, path: str = "", at: str = "", test: bool = False) -> dict:
+    """Give a person back a file, a directory or the whole home as it was, beside what is there now.
+
+    ``ps1/problem1.ipynb`` comes back as ``ps1/problem1 (restored 2030-01-31 14.00).ipynb``. Nothing is replaced.
+
+    Args:
+        user: the person.
+        path: within the home; without it the whole home.
+        at: as of when: ``2030-01-31 14:00`` or ``yesterday 14:00`` of the course's zone, or a snapshot's name; the
+            newest snapshot that has it.
+        test: only say what would be done.
+
+    Returns:
+        ``table``: username -> ``done: restored as ~/...`` or ``failed: why``; ``summary``: the ``snapshot``, and what
+        was ``left_out``: devices and the like, what belongs to others, what is damaged.
+
+    Raises:
+        CommandExecutionError: it was not there then (the sentence lists the snapshots that have it), or the repository
+            cannot be used.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub.restore ada ps1/problem1.ipynb at='yesterday 14:00'
+    """
+    words = [user, path] if path else [user]
+    return _backup("restore", *words, options=[f"--at={at}"] if at else [], test=test)
+
+
+def drill(test: bool = False) -> dict:
+    """Restore files of the newest snapshot at random, and every database, and compare them; the hub does so each night.
+
+    Args:
+        test: only say what would be done.
+
+    Returns:
+        ``table``: ``files`` -> how many were restored and compared, or what failed -> ``failed: why``; ``summary``: the
+        ``snapshot``.
+
+    Raises:
+        CommandExecutionError: there is no snapshot, or the repository cannot be used.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub.drill
+    """
+    return _backup("drill", test=test)
+
+
+def recover(at: str = "", test: bool = False) -> dict:
+    """Bring the whole class from its backup to this hub, which must be new: see docs/howto/back-up-and-restore.md.
+
+    Args:
+        at: as of when, as in ``classhub.restore``; the newest snapshot.
+        test: only say what would be done.
+
+    Returns:
+        ``table``: ``files`` and each database -> ``done: ...`` or ``failed: why``; ``summary``: what is ``next``.
+
+    Raises:
+        CommandExecutionError: a class lives on this hub already, an account is missing, or the repository cannot be
+            used; nothing was restored.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub.recover test=True
+    """
+    options = [f"--at={at}"] if at else []
+    return _backup("recover", options=options, test=test, follow=True)
+
+
+def _backup(
+    verb: str, *arguments: str, options: list[str] = (), test: bool = False, follow: bool = False
+) -> dict:
+    return _report(verb, arguments, options, test, follow, package="classhub.backup")
+
+
 def _course(
     verb: str, *arguments: str, options: list[str] = (), test: bool = False, follow: bool = False
 ) -> dict:
+    return _report(verb, arguments, options, test, follow)
+
+
+def _report(
+    verb: str, arguments: tuple, options: list[str], test: bool, follow: bool, **package: str
+) -> dict:
     """The report of a verb; that somebody failed makes the exit code, too."""
     report = __salt__["classhub_course.call"](
-        verb, list(arguments), [*options, *(["--test"] if test else [])], follow=follow
+        verb, list(arguments), [*options, *(["--test"] if test else [])], follow=follow, **package
     )
     if report["summary"]["failed"]:
         __context__["retcode"] = 1

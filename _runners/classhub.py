@@ -835,6 +835,124 @@ def forget_identity(user: str, test: bool = False) -> dict:
     return _course("forget_identity", user, test=test)
 
 
+def backup(test: bool = False) -> dict:
+    """Save the class now; the hub does so by itself, each hour by default.
+
+    Databases that are in use are copied by SQLite itself, and each copy is checked.
+
+    Args:
+        test: only say what would be done.
+
+    Returns:
+        ``table``: ``files`` and each database -> ``done: ...``, ``skipped: why`` or ``failed: why``; ``summary``: the
+        ``snapshot``, and what was left out for its size or depth.
+
+    Raises:
+        Refusal: the repository cannot be used, or the homes are not the class's; nothing was saved.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.backup test=True
+    """
+    return _course("backup", test=test)
+
+
+def snapshots() -> dict:
+    """What there is to restore, and whether the backup does its work.
+
+    Returns:
+        ``table``: ``backup``, ``drill`` and ``prune`` -> how the last one ended, ``failed: ...`` also when it is overdue;
+        ``summary``: the ``repository`` and its ``snapshots``, newest first, with times of the course's zone.
+
+    Raises:
+        Refusal: the repository cannot be used.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.snapshots
+    """
+    return _course("snapshots")
+
+
+def restore(user: str, path: str = "", at: str = "", test: bool = False) -> dict:
+    """Give a person back a file, a directory or the whole home as it was, beside what is there now.
+
+    ``ps1/problem1.ipynb`` comes back as ``ps1/problem1 (restored 2030-01-31 14.00).ipynb``. Nothing is replaced.
+
+    Args:
+        user: the person.
+        path: within the home; without it the whole home.
+        at: as of when: ``2030-01-31 14:00`` or ``yesterday 14:00`` of the course's zone, or a snapshot's name; the
+            newest snapshot that has it.
+        test: only say what would be done.
+
+    Returns:
+        ``table``: username -> ``done: restored as ~/...`` or ``failed: why``; ``summary``: the ``snapshot``, and what
+        was ``left_out``: devices and the like, what belongs to others, what is damaged.
+
+    Raises:
+        Refusal: it was not there then (the sentence lists the snapshots that have it), or the repository
+            cannot be used.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.restore ada ps1/problem1.ipynb at='yesterday 14:00'
+    """
+    return _course("restore", user, str(path), at=str(at), test=test)
+
+
+def drill(test: bool = False) -> dict:
+    """Restore files of the newest snapshot at random, and every database, and compare them; the hub does so each night.
+
+    Args:
+        test: only say what would be done.
+
+    Returns:
+        ``table``: ``files`` -> how many were restored and compared, or what failed -> ``failed: why``; ``summary``: the
+        ``snapshot``.
+
+    Raises:
+        Refusal: there is no snapshot, or the repository cannot be used.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.drill
+    """
+    return _course("drill", test=test)
+
+
+def recover(at: str = "", test: bool = False) -> dict:
+    """Bring the whole class from its backup to this hub, which must be new: see docs/howto/back-up-and-restore.md.
+
+    Args:
+        at: as of when, as in ``classhub.restore``; the newest snapshot.
+        test: only say what would be done.
+
+    Returns:
+        ``table``: ``files`` and each database -> ``done: ...`` or ``failed: why``; ``summary``: what is ``next``.
+
+    Raises:
+        Refusal: a class lives on this hub already, an account is missing, or the repository cannot be
+            used; nothing was restored.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run classhub.recover test=True
+    """
+    with _following("classhub/progress/recover", time.monotonic(), _said):
+        return _course("recover", at=str(at), test=test)
+
+
 def pull_activity(sample: bool = False) -> dict:
     """Bring what the nodes know of students' servers to the hub; the reactor says this when something waits there.
 

@@ -31,7 +31,19 @@ PRIVATE = {
     "hub:oauth:settings": "hub",
     "proxy:key": "proxy",
     "course:source:deploy_key": "hub",
+    "backup:password": "hub",
+    "backup:environment": "hub",
+    "backup:ssh_key": "hub",
 }
+# directories of the hub with what cannot be made again
+SAVED = (
+    "/home",
+    "/etc/classhub",
+    "/etc/jupyterhub",
+    "/srv/stats",
+    "/var/lib/classhub",
+    "/var/lib/jupyterhub",
+)
 
 _PORTS = ("port", "tls_port", "api_port", "proxy_api_port", "formgrader_port", "dashboard_port")
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -56,6 +68,9 @@ _DECIDED = re.compile(
     r"|auth_refresh.*|refresh_.*|delete_invalid_users"
 )
 _EMAIL = re.compile(r"[\w.+-]+@[A-Za-z0-9][\w.-]*")
+_BACKUP = re.compile(
+    r"/[^\s:]+|sftp:(//([\w.-]+@)?[\w.-]+(:\d+)?/|([\w.-]+@)?[A-Za-z0-9][\w.-]*:)[^\s:]+|s3:(https?://)?[\w.-]+(:\d+)?/\S+"
+)
 _HTTPS = re.compile(r"https://[A-Za-z0-9][\w.-]*(:\d+)?(/[\w./~-]*)?")
 
 
@@ -118,6 +133,7 @@ def for_minion(settings: dict, minion_id: str) -> dict:
         )
     mine["public_certificate"] = is_public(settings["proxy"])
     mine["nodes"] = {k: v["address"] for k, v in hosts.items() if "node" in v["roles"]}
+    mine["backup"] |= {"trees": list(SAVED)}
     mine["firewall"] |= _openings(settings["firewall"], mine["roles"])
     for path, role in PRIVATE.items():
         if role not in mine["roles"]:
@@ -168,7 +184,9 @@ def _fits(default: object, value: object) -> bool:
 
 
 # mappings whose keys the class chooses
-_FREE = ("hosts", "groups", "assignments", "roles", "sections", "settings", "users")
+_FREE = (
+    "hosts", "groups", "assignments", "roles", "sections", "settings", "users", "environment",
+)  # fmt: skip
 
 
 def _shape(defaults: dict, given: dict, where: str) -> list[str]:
@@ -310,6 +328,44 @@ def _authenticator(settings: dict) -> None:
             raise ValueError("client_secret has a place of its own, hub:oauth:client_secret")
         if _DECIDED.fullmatch(name):
             raise ValueError(f"{name} is decided by classhub: who is on the roster may sign in")
+
+
+def _repository(value: object) -> None:
+    # a value that is none may have a password in it, and is not shown
+    if not _BACKUP.fullmatch(str(value)):
+        raise ValueError(
+            "is no absolute directory, sftp:user@host:path or s3:https://host/bucket, without a password"
+        )
+
+
+def _password(value: object) -> None:
+    if not str(value).isprintable() or str(value) != str(value).strip():
+        raise ValueError("must be of one line, and neither begin nor end with a space")
+
+
+def _environment(given: dict) -> None:
+    for name, value in given.items():
+        if not re.fullmatch(r"[A-Z][A-Z0-9_]*", str(name)):
+            raise ValueError(f"{name!r} is not the name of an environment variable")
+        if name.startswith(("RESTIC_", "LD_", "PYTHON")) or name in ("PATH", "HOME", "TMPDIR"):
+            raise ValueError(f"{name} is decided by classhub")
+        if not isinstance(value, str) or not value.isprintable():
+            raise ValueError(f"the value of {name} is not a text of one line")
+
+
+def _kept(keep: dict) -> None:
+    for kind, number in keep.items():
+        if not _fits(0, number) or not 0 <= number <= 10_000:
+            raise ValueError(f"{number!r} of {kind} is not a number from 0 to 10000")
+    if not any(keep.values()):
+        raise ValueError("would keep nothing")
+
+
+def _clock(value: object) -> None:
+    try:
+        datetime.datetime.strptime(str(value), "%H:%M")
+    except ValueError:
+        raise ValueError(f'{value!r} is not a time of day; write it with quotes, "03:30"') from None
 
 
 def _pressure(value: float) -> None:
@@ -454,6 +510,15 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "cull:timeout": _number(1, 300),
     "cull:before_due": _number(0, 7 * 24 * 60),
     "cull:pins": _texts,
+    "backup:repository": _optional(_repository),
+    "backup:password": _optional(_password),
+    "backup:environment": _environment,
+    "backup:ssh_key": _optional(_pem("PRIVATE KEY")),
+    "backup:interval": _number(300, 7 * 86400),
+    "backup:keep": _kept,
+    "backup:max_file": size,
+    "backup:drill:time": _clock,
+    "backup:drill:files": _number(1, 500),
     "hub:port": _PORT,
     "hub:tls_port": _PORT,
     "hub:api_port": _PORT,
@@ -599,6 +664,7 @@ def _relations(settings: dict) -> list[str]:
         )
     faults += _certificate(proxy, settings["domain"])
     faults += _source(settings["course"]["source"])
+    faults += _backup(settings["backup"])
     faults += _limits(settings["cull"], settings["roster"]["groups"])
     faults += [
         f"classhub:storage:quota:roles:{role}: is not a role of the roster; those are "
@@ -628,6 +694,19 @@ def _source(source: dict) -> list[str]:
     if source["deploy_key"] and source["git"].startswith(("https:", "file:")):
         faults.append("classhub:course:source:deploy_key: is for a repository that is read by ssh")
     return faults
+
+
+def _backup(backup: dict) -> list[str]:
+    place = backup["repository"]
+    if place.startswith("sftp:") and not backup["known_hosts"].strip():
+        return [
+            "classhub:backup:known_hosts: missing; the hub has to know the server of the repository (ssh-keyscan)"
+        ]
+    inside = [saved for saved in SAVED if Path(place).is_relative_to(saved)]
+    return [
+        f"classhub:backup:repository: is in {saved}, which is saved itself: take another disk"
+        for saved in inside
+    ]
 
 
 def _limits(cull: dict, roles: Iterable[str]) -> list[str]:
@@ -756,6 +835,15 @@ def role_faults(settings: dict, minion_id: str, roles: list[str]) -> list[str]:
             for key, value in needed.get(kind, {}).items()
             if not value
         ]
+        backup = settings["backup"]
+        if backup["repository"] and not backup["password"]:
+            faults.append(
+                "classhub:backup:password: missing; put it into pillar/secrets/, and keep it where no hub can lose it"
+            )
+        if backup["repository"].startswith("sftp:") and not backup["ssh_key"]:
+            faults.append(
+                "classhub:backup:ssh_key: missing; put the private key into pillar/secrets/"
+            )
     if "proxy" in roles and settings["proxy"]["tls"] == "files" and not settings["proxy"]["key"]:
         faults.append("classhub:proxy:key: missing; put the private key into pillar/secrets/")
     return faults

@@ -41,6 +41,7 @@ _INSTRUCTORS = (
     "hotfix",
     "pull_activity",
     "release",
+    "restore",
     "resume",
     "return_",
     "roster",

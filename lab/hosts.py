@@ -27,6 +27,7 @@ from lab.common import (
 
 NETWORK = "classhub-lab"
 HOME_VOLUME = "classhub-lab-home"
+BACKUP_VOLUME = "classhub-lab-backup"  # where a hub that is made anew finds the class's backup
 # What systemd and a nested Docker need, where the machine's own limits rule out --privileged.
 CAPABILITIES = [
     "AUDIT_CONTROL",
@@ -127,6 +128,8 @@ def mounts(host: Host, shared_home: bool) -> list[str]:
     options = [f"--tmpfs={path}" for path in ("/run", "/run/lock", "/tmp:exec")]  # noqa: S108
     options.append(f"--volume={host.engine_volume}:/var/lib/docker")
     options.append(f"--volume={images.BASE_TAR}:{on_host / 'base.tar'}:ro")
+    if "hub" in host.roles:
+        options.append(f"--volume={BACKUP_VOLUME}:/srv/backup")
     if {"hub", "node"} & set(host.roles):
         store = CACHE / "images"
         store.mkdir(exist_ok=True)
@@ -147,7 +150,8 @@ def create(hosts: list[Host], kind: str) -> None:
         return
     image = images.host_image()
     privileged = privileged_works(image)
-    make_volume(HOME_VOLUME)
+    for name in (HOME_VOLUME, BACKUP_VOLUME):
+        make_volume(name)
     for host in missing:
         make_volume(host.engine_volume)
         argv = ["docker", "run", "--detach", f"--name={host.container}", f"--hostname={host.id}"]

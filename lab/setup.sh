@@ -28,6 +28,9 @@ declare -rA PACKAGES=(
     [insmod]=kmod
     [setquota]=quota
     [mkfs.xfs]=xfsprogs
+    # what the hub saves the class with, and a server for it to save to
+    [restic]=restic
+    [sshd]=openssh-server
 )
 
 die() {

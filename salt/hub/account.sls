@@ -16,6 +16,20 @@ Hub account is there:
     - require:
       - group: Hub group is there
 
+# may read what is recorded of activity
+Hub group of activity is there:
+  group.present:
+    - name: classhub-activity
+    - system: True
+
+# by itself: made as the parent of a closed directory it would be as closed, and stunnel's account has to pass
+Hub has a directory for the class's settings:
+  file.directory:
+    - name: /etc/classhub
+    - user: root
+    - group: root
+    - mode: "0755"
+
 Hub settings directory is there:
   file.directory:
     - name: /etc/jupyterhub

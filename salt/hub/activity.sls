@@ -2,13 +2,9 @@
 # Needs: the package in the hub's virtual environment and the hub's secrets. JupyterHub need not run.
 {%- set classhub = pillar["classhub"] %}
 include:
+  - hub.account
   - hub.config
   - hub.package
-
-Hub group of activity is there:
-  group.present:
-    - name: classhub-activity
-    - system: True
 
 # what is made in it is the group's to read
 Hub directory of activity is there:

@@ -1,15 +1,10 @@
 # The hub's own certificate authority, by which the class's proxy host knows the hub, and the one that follows it. Keys
 # stay here; the certificates of both go over the mine to the proxy host alone.
-# Needs: nothing. Early in the hub's run, because the proxy host waits for it.
+# Needs: hub.account. Early in the hub's run, because the proxy host waits for it.
 {%- set classhub = pillar["classhub"] %}
 
-# by itself: made as the parent of a closed directory it would be as closed, and stunnel's account has to pass
-Hub has a directory for the class's settings:
-  file.directory:
-    - name: /etc/classhub
-    - user: root
-    - group: root
-    - mode: "0755"
+include:
+  - hub.account
 
 Hub authority has a directory:
   file.directory:

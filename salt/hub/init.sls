@@ -1,5 +1,6 @@
-# The hub: manager of the swarm, home of the accounts, builder of the image, place of the course, and JupyterHub with
-# its proxy. Needs: common, engine, storage. Starts without the image: students are told that it is not ready yet.
+# The hub: manager of the swarm, home of the accounts, builder of the image, place of the course, JupyterHub with its
+# proxy, and the backup of all that. Needs: common, engine, storage. Starts without the image: students are told that it
+# is not ready yet.
 include:
   - hub.swarm
   - hub.authority
@@ -18,3 +19,4 @@ include:
   - hub.service
   - hub.activity
   - hub.disk
+  - backup

@@ -233,7 +233,7 @@ def test_what_the_operator_says_is_recorded_too(staff, master):
 
 OPERATORS = [
     "deploy", "audit", "staff_token", "staff_tokens", "revoke_staff_token", "keep_schedule", "keep_calendar",
-    "import_activity",
+    "import_activity", "backup", "snapshots", "drill", "recover",
 ]  # fmt: skip
 NOT_VERBS = [
     "releasex", "xclasshub.status", "status,cmd.run", "status\ncmd.run", "../status", "__init__", "_course", "_record",

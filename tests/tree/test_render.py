@@ -113,6 +113,29 @@ def test_directory_of_all_settings_is_open_to_services_with_accounts_of_their_ow
     assert closed == []
 
 
+def test_what_a_recovery_needs_makes_no_class(as_minion):
+    """`state.apply backup` on a new hub: what it would make is what the recovery refuses, or brings itself."""
+    chunks = as_minion("lab", "hub").cmd("state.show_low_sls", "backup")
+    assert all(isinstance(chunk, dict) for chunk in chunks), "\n".join(map(str, chunks))
+    made = {chunk["state"] for chunk in chunks if chunk["state"].startswith("classhub_")}
+    assert made == {"classhub_service", "classhub_backup"}
+    running = {chunk["name"] for chunk in chunks if chunk["state"] == "classhub_service"}
+    assert running == {f"classhub-backup{end}.timer" for end in ("", "-drill", "-prune")}
+    accounts = {chunk["name"] for chunk in chunks if chunk["state"] in ("user", "group")}
+    assert accounts == {"jupyterhub", "classhub-activity"}
+
+
+def test_what_is_saved_is_what_the_settings_keep_repositories_out_of(as_minion):
+    chunks = as_minion("lab", "hub").cmd("state.show_low_sls", "backup.config")
+    (settings,) = [c for c in chunks if c["name"] == "/etc/classhub/backup/backup.json"]
+    trees = settings["dataset"]["trees"]
+    assert {"/home", "/var/lib/classhub", "/var/lib/jupyterhub", "/etc/jupyterhub"} < set(trees)
+    for database in settings["dataset"]["databases"]:
+        assert any(database.startswith(f"{tree}/") for tree in trees), database
+    assert settings["mode"] == "0600"
+    assert settings["show_changes"] is False
+
+
 def test_hubs_proxy_is_reached_through_tls_alone():
     unit = (ROOT / "salt/hub/files/jupyterhub-proxy.service").read_text()
     assert "--ip 127.0.0.1 --port ${CLASSHUB_PORT} --api-ip 127.0.0.1 " in unit

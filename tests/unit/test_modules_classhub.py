@@ -5,6 +5,9 @@ from salt.exceptions import CommandExecutionError
 
 from tests.support.loading import load
 
+PACKAGES = {"forget": "classhub.identities"}
+PACKAGES |= dict.fromkeys(["backup", "snapshots", "restore", "drill", "recover"], "classhub.backup")
+
 
 @pytest.fixture
 def said():
@@ -16,8 +19,8 @@ def module(said, monkeypatch):
     module = load("modules", "classhub")
 
     def call(verb, arguments=(), options=(), follow=False, package="classhub.course"):
-        assert follow == (verb == "autograde")
-        assert (package == "classhub.identities") == (verb == "forget")
+        assert follow == (verb in ("autograde", "recover"))
+        assert package == PACKAGES.get(verb, "classhub.course")
         said.append((verb, list(arguments), list(options)))
         failed = 1 if "unlucky" in arguments else 0
         answers = {"assignments": {"ps1": {}}, "csv": "a,b", "calendar": {"ps1": {}}, "rows": [{}]}
@@ -71,6 +74,19 @@ SAID = [
     (lambda hub: hub.cull(), "cull", [], []),
     (lambda hub: hub.cull(test=True), "cull", [], ["--test"]),
     (lambda hub: hub.import_activity("/root/a.sqlite"), "import-activity", ["/root/a.sqlite"], []),
+    (lambda hub: hub.backup(), "backup", [], []),
+    (lambda hub: hub.backup(test=True), "backup", [], ["--test"]),
+    (lambda hub: hub.snapshots(), "snapshots", [], []),
+    (lambda hub: hub.drill(test=True), "drill", [], ["--test"]),
+    (lambda hub: hub.restore("ada"), "restore", ["ada"], []),
+    (
+        lambda hub: hub.restore("ada", "ps1/a b.ipynb", at="yesterday 14:00", test=True),
+        "restore",
+        ["ada", "ps1/a b.ipynb"],
+        ["--at=yesterday 14:00", "--test"],
+    ),
+    (lambda hub: hub.recover(), "recover", [], []),
+    (lambda hub: hub.recover(at="1a2b3c4d", test=True), "recover", [], ["--at=1a2b3c4d", "--test"]),
     (lambda hub: hub.seal(), "seal", [], []),
     (lambda hub: hub.seal(test=True), "seal", [], ["--test"]),
     (lambda hub: hub.receipt("ada"), "receipt", ["ada"], []),

@@ -349,6 +349,76 @@ def test_quotas_of_roles_and_people():
     assert composed["storage"]["quota"] == quota | {"over": 0.1}
 
 
+REPOSITORIES = [
+    "/mnt/backup/class",
+    "sftp:backup@192.0.2.50:class",
+    "sftp:store.example.edu:/srv/class",
+    "sftp://backup@store.example.edu:2222//srv/class",
+    "s3:https://objects.example.edu/class",
+    "s3:s3.amazonaws.com/class/sub",
+]
+
+
+@pytest.mark.parametrize("repository", REPOSITORIES)
+def test_repositories_of_the_backup(repository):
+    assert faults_of(backup={"repository": repository, "known_hosts": "store ssh-rsa A"}) == []
+
+
+NO_BACKUPS = [
+    ({"repository": "backup"}, "repository: is no absolute directory"),
+    ({"repository": "rclone:x:y"}, "repository: is no absolute directory"),
+    ({"repository": "s3:https://key:hunter2@host/b"}, "repository: is no absolute directory"),
+    ({"repository": "sftp:-oProxyCommand=id@h:x", "known_hosts": "h"}, "is no absolute directory"),
+    ({"repository": "/mnt/a b"}, "repository: is no absolute directory"),
+    ({"repository": "/home/backup"}, "repository: is in /home, which is saved itself"),
+    ({"repository": "/var/lib/classhub"}, "repository: is in /var/lib/classhub, which is saved"),
+    ({"repository": "sftp:a@b:c"}, "known_hosts: missing"),
+    ({"password": "hunter2\nx"}, "password: must be of one line"),
+    ({"password": " hunter2"}, "password: must be of one line"),
+    ({"environment": {"RESTIC_PASSWORD": "hunter2"}}, "RESTIC_PASSWORD is decided by classhub"),
+    ({"environment": {"LD_PRELOAD": "hunter2"}}, "LD_PRELOAD is decided by classhub"),
+    ({"environment": {"a b": "hunter2"}}, "'a b' is not the name of an environment variable"),
+    ({"environment": {"AWS_KEY": 7}}, "the value of AWS_KEY is not a text"),
+    ({"environment": {"AWS_KEY": "hunter2\nX=1"}}, "the value of AWS_KEY is not a text"),
+    ({"ssh_key": "abc"}, "ssh_key: 'abc' is not PEM text"),
+    ({"interval": 60}, "interval: 60 is not between"),
+    ({"keep": {"hourly": 0, "daily": 0, "weekly": 0, "monthly": 0}}, "keep: would keep nothing"),
+    ({"keep": {"hourly": -1}}, "keep: -1 of hourly is not a number"),
+    ({"keep": {"yearly": 1}}, "keep:yearly: unknown setting"),
+    ({"max_file": "10 GB"}, "max_file: '10 GB' is not a size"),
+    ({"drill": {"time": "25:00"}}, "drill:time: '25:00' is not a time of day"),
+    ({"drill": {"files": 0}}, "drill:files: 0 is not between"),
+]
+
+
+@pytest.mark.parametrize(("backup", "fault"), NO_BACKUPS)
+def test_faults_of_the_backup(backup, fault):
+    """And none of them shows what may be a secret."""
+    (found,) = faults_of(backup=backup)
+    assert found.startswith("classhub:backup:")
+    assert fault in found
+    assert "hunter2" not in found
+
+
+@pytest.mark.parametrize(
+    ("backup", "missing"),
+    [
+        ({"repository": "/mnt/b"}, ["password"]),
+        ({"repository": "sftp:a@b:c", "known_hosts": "b ssh-rsa A"}, ["password", "ssh_key"]),
+        ({"repository": "/mnt/b", "password": "not-a-secret"}, []),
+        ({}, []),
+    ],
+)
+def test_the_hub_has_to_have_the_backups_secrets(backup, missing):
+    composed, faults = settings.compose(DEFAULTS, SOUND | {"backup": backup})
+    assert faults == []
+    for minion in ("hub", "node1"):
+        mine = settings.for_minion(composed, minion)
+        found = settings.role_faults(mine, minion, mine["roles"])
+        named = [fault.split(":")[2] for fault in found]
+        assert named == (missing if minion == "hub" else [])
+
+
 def test_groups_and_nfs_options_of_ones_own():
     groups = {"student": "pupils", "grader": "ta-2026", "instructor": "staff"}
     assert faults_of(roster={"groups": groups}, storage={"nfs_options": ["soft"]}) == []
@@ -556,6 +626,12 @@ def test_a_minion_sees_only_its_own_secrets():
     key = "-----BEGIN OPENSSH PRIVATE KEY-----\nnot-a-secret\n"
     given = SOUND | {"course": {"source": {"deploy_key": key}}}
     oauth = {"client_secret": "not-a-secret", "settings": {"client_id": "class"}}
+    given["backup"] = {
+        "repository": "/mnt/backup",
+        "password": "not-a-secret",
+        "environment": {"AWS_SECRET_ACCESS_KEY": "not-a-secret"},
+        "ssh_key": key,
+    }
     given["hub"] = SOUND["hub"] | {"github": GITHUB, "oauth": oauth}
     composed, _ = settings.compose(DEFAULTS, given)
     hub, node = settings.for_minion(composed, "hub"), settings.for_minion(composed, "node1")
@@ -568,6 +644,9 @@ def test_a_minion_sees_only_its_own_secrets():
         {"client_id": "class"},
     )
     assert (node["hub"]["oauth"]["client_secret"], node["hub"]["oauth"]["settings"]) == ("", {})
+    assert hub["backup"]["password"] == "not-a-secret"
+    assert hub["backup"]["ssh_key"] == key
+    assert node["backup"]["repository"] == "/mnt/backup"
     assert "not-a-secret" not in str(node)
     assert hub["course"]["source"]["deploy_key"].startswith("-----BEGIN")
     assert node["course"]["source"]["deploy_key"] == ""

@@ -8,8 +8,8 @@ from tests.support.loading import load
 
 staff = load("utils", "classhub_staff")
 OPERATORS = {
-    "audit", "deploy", "import_activity", "keep_calendar", "keep_schedule", "revoke_staff_token", "staff_token",
-    "staff_tokens", "upgrade_engines",
+    "audit", "backup", "deploy", "drill", "import_activity", "keep_calendar", "keep_schedule", "recover",
+    "revoke_staff_token", "snapshots", "staff_token", "staff_tokens", "upgrade_engines",
 }  # fmt: skip
 
 

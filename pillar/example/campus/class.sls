@@ -16,6 +16,10 @@ classhub:
     driver: nfs
   image:
     reference: registry.example.edu/classhub/student@sha256:0000000000000000000000000000000000000000000000000000000000000000
+  backup:
+    repository: s3:https://objects.example.edu/class-backup
+    password: an-example-and-no-password
+    environment: {AWS_ACCESS_KEY_ID: example, AWS_SECRET_ACCESS_KEY: an-example-and-no-key}
   server:
     memory: 2G
     memory_guarantee: 1G

@@ -9,6 +9,9 @@ classhub:
   hosts: {{ hosts | json }}
   storage:
     driver: shared        # the lab's hosts share a volume on /home; its kernel may have no NFS
+  backup:
+    repository: /srv/backup/class   # a volume of the lab's machine, which outlives the hub
+    password: lab
   hub:
     authenticator: lab
     lab_password: lab

@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import active_count
 
@@ -163,6 +163,41 @@ class Home:
         placed = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
         if (placed.st_dev, placed.st_ino) != (stage.device, stage.inode):
             raise Unfit(f"~/{name} was exchanged while it was written")
+
+    def give(
+        self,
+        folders: tuple[str, ...],
+        names: Iterator[str],
+        write: Callable[[int, str], None],
+    ) -> str:
+        """Have something written beside what the student works with, then put it into a directory of the home.
+
+        Args:
+            folders: the directory, made if it is not there
+            names: the first that is free is taken
+            write: makes it, in an open directory under a name
+
+        Returns:
+            the name it has.
+
+        Raises:
+            Unfit: no name is free.
+        """
+        with self._folder(PRIVATE) as private, self._folder(*folders) as parent:
+            trees.tidy(private)
+            stage = trees.stage_name()
+            try:
+                write(private, stage)
+                trees.sync(private)
+                for name in names:
+                    with contextlib.suppress(FileExistsError):
+                        trees.move(private, stage, parent, name)
+                        os.fsync(parent)
+                        return name
+                raise Unfit("no name is free for it")
+            except BaseException:
+                trees.discard(private, stage)
+                raise
 
     def discard(self, stage: trees.Stage) -> None:
         with self._folder(PRIVATE) as private:

@@ -1,0 +1,49 @@
+"""What became of the last backup, prune and drill: <state>/record.json, which tells it without the repository."""
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from classhub.backup.settings import Settings
+from classhub.course.ledger import fsync_dir, private
+from classhub.course.report import Report
+
+
+def read(settings: Settings) -> dict[str, dict]:
+    """verb -> {at, outcome, well}: when it last ended, and how; `well` is when it last went well."""
+    try:
+        found = json.loads((settings.state / "record.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def note(settings: Settings, verb: str, ended: Report | str) -> None:
+    """Remember how a verb ended: with a report, or with the sentence by which it was refused."""
+    failures, told = [f"failed: {ended}"], ""
+    if isinstance(ended, Report):
+        told = next(iter(ended.table.values()))
+        failures = [
+            f"failed: {what}: {outcome.removeprefix('failed: ')}"
+            for what, outcome in ended.table.items()
+            if outcome.startswith("failed")
+        ]
+    known, now = read(settings), datetime.now(UTC).isoformat(timespec="seconds")
+    last = known.get(verb, {}).get("well", "") if failures else now
+    known[verb] = {"at": now, "outcome": "; ".join(failures) or told, "well": last}
+    settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write(settings.state / "record.json", known)
+
+
+def write(path: Path, content: object) -> None:
+    """Put a file of ours in an earlier one's place, for root alone, so that it lasts."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)
+    with open(beside, "x", encoding="utf-8", opener=private) as file:
+        json.dump(content, file, indent=1, sort_keys=True)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    fsync_dir(path.parent)

@@ -1,0 +1,195 @@
+"""The verb `recover`: a whole class on a new hub."""
+
+import fcntl
+import json
+import os
+import shutil
+import sqlite3
+from argparse import _SubParsersAction
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from classhub.backup import databases, guard, record
+from classhub.backup.restic import CLASS, Restic, Snapshot
+from classhub.backup.settings import Settings
+from classhub.backup.snapshots import chosen, shown
+from classhub.course.report import Refused, Report, tell
+from classhub.course.settings import LEAST_UID
+
+ROOM = 1 << 30
+LIVES = "this hub has a class already ({what}); nothing was restored. Recover onto a new host, before it is deployed"
+MISSING = "this host lacks accounts that files of the class belong to ({names}): apply the state backup to it first"
+
+
+class Content(NamedTuple):
+    """What is in a snapshot.
+
+    Attributes:
+        files: how many
+        size: bytes of them
+        uids, gids: whose they are
+    """
+
+    files: int
+    size: int
+    uids: set[int]
+    gids: set[int]
+
+
+class Numbers(NamedTuple):
+    """Old number -> this host's, of the accounts and groups that have others here."""
+
+    uids: dict[int, int]
+    gids: dict[int, int]
+
+
+def add_commands(verbs: _SubParsersAction) -> None:
+    parser = verbs.add_parser("recover", help="bring the whole class to a new hub")
+    parser.add_argument("--at", default="", help="a time, or a snapshot")
+    parser.add_argument("--test", action="store_true", help="only say what would be done")
+    parser.set_defaults(run=lambda settings, words: recover(settings, words.at, words.test))
+
+
+def recover(settings: Settings, at: str = "", test: bool = False) -> Report:
+    """Restore everything, with its owners, and put the databases in their places.
+
+    A run that was killed is done again from its beginning, with the same snapshot.
+    """
+    with guard.held(settings, "work", fcntl.LOCK_EX), guard.reading(settings) as restic:
+        begun = _begun(settings)
+        if not begun and (what := in_the_way(settings)):
+            raise Refused(LIVES.format(what=", ".join(what)))
+        snapshot = chosen(settings, restic.snapshots(), begun or at)[0]
+        manifest = json.loads(
+            restic.run(
+                "dump", "--no-lock", snapshot.id, str(settings.stage / databases.MANIFEST)
+            ).stdout
+        )
+        content = content_of(restic, snapshot)
+        numbers = renumbering(manifest["accounts"], content)
+        _check_room(settings, content)
+        told = (
+            f"{content.files} files, {content.size >> 20} MiB, of {shown(snapshot.time, settings)}"
+        )
+        if test:
+            return _report(
+                snapshot, f"done: would restore {told}", manifest, "done: would be put back"
+            )
+        record.write(guard.recovering(settings), {"snapshot": snapshot.id})
+        tell(f"recover: restoring {told}")
+        if failed := restic.restore(snapshot, Path("/")):
+            return Report({name: f"failed: {why}" for name, why in failed.items()})
+        _renumber(snapshot, numbers)
+        report = _report(snapshot, f"done: restored {told}", manifest, "done: put back")
+        report.table |= _put_back(settings, manifest, numbers)
+        if not report.failed:
+            guard.recovering(settings).unlink()
+            guard.opened(restic, _class_of(snapshot))
+            report.summary["next"] = "salt-run classhub.deploy"
+    return report
+
+
+def _report(snapshot: Snapshot, files: str, manifest: dict, words: str) -> Report:
+    table = {"files": files} | dict.fromkeys(manifest["databases"], words)
+    return Report(table, {"snapshot": snapshot.name})
+
+
+def _begun(settings: Settings) -> str:
+    """The snapshot of a recovery that was not finished; empty if there is none."""
+    try:
+        return json.loads(guard.recovering(settings).read_text(encoding="utf-8"))["snapshot"]
+    except FileNotFoundError:
+        return ""
+
+
+def in_the_way(settings: Settings) -> list[str]:
+    """What says that a class lives here."""
+    places = (settings.pinned, settings.marker, settings.ledger, *settings.databases)
+    return [str(path) for path in places if os.path.lexists(path)]
+
+
+def _class_of(snapshot: Snapshot) -> str:
+    return next(tag.removeprefix(CLASS) for tag in snapshot.tags if tag.startswith(CLASS))
+
+
+def content_of(restic: Restic, snapshot: Snapshot) -> Content:
+    files, size, uids, gids = 0, 0, set(), set()
+    with restic.listed(snapshot) as nodes:
+        for node in nodes:
+            files += node["type"] == "file"
+            size += node.get("size", 0)
+            uids.add(node["uid"])
+            gids.add(node["gid"])
+    return Content(files, size, uids, gids)
+
+
+def renumbering(then: dict[str, dict[str, int]], content: Content) -> Numbers:
+    """What numbers of the old hub's own accounts are here. People's are the same: the ledger comes along.
+
+    Raises:
+        Refused: an account that files belong to is not here.
+    """
+    now, found, missing = databases.accounts(), [], []
+    for kind, used in (("users", content.uids), ("groups", content.gids)):
+        changed = {}
+        for name, number in then[kind].items():
+            if number >= LEAST_UID or number not in used:
+                continue
+            if name not in now[kind]:
+                missing.append(name)
+            elif now[kind][name] != number:
+                changed[number] = now[kind][name]
+        found.append(changed)
+    if missing:
+        raise Refused(MISSING.format(names=", ".join(sorted(set(missing)))))
+    return Numbers(*found)
+
+
+def _check_room(settings: Settings, content: Content) -> None:
+    settings.homes.mkdir(mode=0o755, exist_ok=True)
+    free = shutil.disk_usage(settings.homes).free
+    if free < content.size + ROOM:
+        raise Refused(
+            f"{settings.homes} has {free >> 20} MiB free, and the class has {content.size >> 20} MiB. Is its disk mounted?"
+        )
+
+
+def _renumber(snapshot: Snapshot, numbers: Numbers) -> None:
+    """Give what belonged to an account of the old hub to that of this one. Nobody but root is at work here yet."""
+    if not (numbers.uids or numbers.gids):
+        return
+    seen = set()
+    for parent, name in _entries(snapshot):
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if found.st_nlink > 1:
+            if (found.st_dev, found.st_ino) in seen:
+                continue
+            seen.add((found.st_dev, found.st_ino))
+        uid = numbers.uids.get(found.st_uid, found.st_uid)
+        gid = numbers.gids.get(found.st_gid, found.st_gid)
+        if (uid, gid) != (found.st_uid, found.st_gid):
+            os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
+
+
+def _entries(snapshot: Snapshot) -> Iterator[tuple[int | None, str]]:
+    for top in snapshot.paths:
+        yield None, top
+        for _, folders, files, fd in os.fwalk(top):
+            for name in (*folders, *files):
+                yield fd, name
+
+
+def _put_back(settings: Settings, manifest: dict, numbers: Numbers) -> dict[str, str]:
+    outcomes = {}
+    for path, entry in manifest["databases"].items():
+        owners = {
+            "uid": numbers.uids.get(entry["uid"], entry["uid"]),
+            "gid": numbers.gids.get(entry["gid"], entry["gid"]),
+        }
+        try:
+            databases.put_back(settings.stage, entry | owners, Path(path))
+            outcomes[path] = "done: put back"
+        except (sqlite3.Error, OSError) as error:
+            outcomes[path] = f"failed: {error}"
+    return outcomes

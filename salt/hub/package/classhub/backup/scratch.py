@@ -1,0 +1,56 @@
+"""Directories for what is restored and looked at: for root alone, and gone afterwards, also those of a killed run."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from classhub.backup.settings import Settings
+
+
+def place(settings: Settings) -> Path:
+    """Where they are; never saved."""
+    return settings.state / "scratch"
+
+
+@contextmanager
+def directory(settings: Settings) -> Iterator[Path]:
+    """A new directory, which its process holds locked as long as it works there."""
+    top = place(settings)
+    top.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _locked(top):
+        for left in top.iterdir():
+            _remove_left(left)
+        path = Path(tempfile.mkdtemp(dir=top))
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(fd)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _remove_left(path: Path) -> None:
+    """Remove a directory whose process is gone."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    finally:
+        os.close(fd)
+    shutil.rmtree(path, ignore_errors=True)
