@@ -347,6 +347,18 @@ def _nodes() -> str:
     return f"{len(expected)} are ready"
 
 
+def _backup() -> str:
+    """The last backup, prune and drill, and that the repository can be read."""
+    if not __pillar__["classhub"]["backup"]["repository"]:
+        raise _Doubt("this class has none: what is lost is lost")
+    told = __salt__["classhub.snapshots"]()
+    if failed := [
+        f"{verb} {how}" for verb, how in told["table"].items() if how.startswith("failed")
+    ]:
+        raise CommandExecutionError("; ".join(failed))
+    return f"{len(told['summary']['snapshots'])} snapshots, and nothing is overdue"
+
+
 _EVERY, _CLUSTER = ("proxy", "hub", "node"), ("hub", "node")
 _CHECKS = (
     _Check("settings", _EVERY, _settings, "mend pillar on the master"),
@@ -361,5 +373,6 @@ _CHECKS = (
     _Check("authority", ("hub",), _authority, "salt {host} classhub_secrets.rotate authority; then salt-run classhub.deploy"),
     _Check("people", ("hub",), _people, "salt-run classhub.roster test=True"),
     _Check("databases", ("hub",), _databases, "bring back the one of the backup"),
+    _Check("backup", ("hub",), _backup, "see docs/howto/back-up-and-restore.md"),
     _Check("nodes", ("hub",), _nodes, "on the node: systemctl status docker; salt-run classhub.resume <node>"),
 )  # fmt: skip

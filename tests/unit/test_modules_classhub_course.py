@@ -59,7 +59,9 @@ def module(world, monkeypatch):
     classhub = {"course": COURSE, "grading": GRADING, "people": PEOPLE, "cull": CULL}
     classhub |= {"activity": {"keep": 400}, "server": {"memory_guarantee": "512M"}}
     classhub |= {"storage": {"warn": 0.8}}
-    pillar = {"classhub": classhub | {"address": "192.0.2.11", "hub": {"api_port": 8081}}}
+    pillar = {
+        "classhub": classhub | {"address": "192.0.2.11", "hub": {"port": 8000, "api_port": 8081}}
+    }
     monkeypatch.setattr(module, "__salt__", salt, raising=False)
     monkeypatch.setattr(module, "__pillar__", pillar, raising=False)
     monkeypatch.setattr(module, "__utils__", {"classhub_settings.size": sizes.size}, raising=False)
@@ -84,6 +86,7 @@ def test_settings_have_the_uids_of_the_ledger(module):
         "activity_days": 400,
         "seat": 512 << 20,
         "disk_warn": 0.8,
+        "hub_proxy": "http://127.0.0.1:8000",
         "hub_api": "http://192.0.2.11:8081/hub/api",
         "source_directory": "",
         "source_git": "https://example.edu/course.git",

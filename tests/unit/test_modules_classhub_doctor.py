@@ -112,3 +112,16 @@ def test_nodes(doctor):
     assert "node2" in made(doctor, doctor._nodes)["told"]
     members.pop()
     assert made(doctor, doctor._nodes)["result"] == "failed"
+
+
+def test_backup(doctor):
+    settings = doctor.__pillar__["classhub"]
+    settings["backup"] = {"repository": ""}
+    assert made(doctor, doctor._backup)["result"] == "warning"
+    settings["backup"]["repository"] = "/mnt/backup"
+    told = {"table": {"backup": "done: now", "drill": "done: now"}, "summary": {"snapshots": ["a"]}}
+    doctor.__salt__["classhub.snapshots"] = lambda: told
+    assert made(doctor, doctor._backup)["told"] == "1 snapshots, and nothing is overdue"
+    told["table"]["drill"] = "failed: a file differs"
+    found = made(doctor, doctor._backup)
+    assert (found["result"], found["told"]) == ("failed", "drill failed: a file differs")
