@@ -477,6 +477,15 @@ def test_a_full_repository_says_so_and_what_is_saved_stays(lesson):
         assert lesson.say("prune").code == 0
 
 
+def are_gone(group: int) -> bool:
+    """Whether no process of a group is left, a dead one that nobody has looked at included."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
 def test_a_killed_backup_hinders_no_later_one(lesson):
     """Killed with all its processes, while restic writes: its lock stays in the repository."""
     saved(lesson)
@@ -498,6 +507,7 @@ def test_a_killed_backup_hinders_no_later_one(lesson):
     )
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    wait_until("its processes are gone", lambda: are_gone(process.pid), 30)
     assert list(locks.iterdir()), "it was over already"
     saved(lesson)
     assert list(locks.iterdir()) == []
