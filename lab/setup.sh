@@ -24,6 +24,10 @@ declare -rA PACKAGES=(
     [stunnel4]=stunnel4
     [configurable-http-proxy]=node-configurable-http-proxy
     [pebble]=pebble
+    # machines with a kernel of their own, for NFS
+    [qemu-system-x86_64]=qemu-system-x86
+    [qemu-img]=qemu-utils
+    [mkfs.ext4]=e2fsprogs
 )
 
 die() {
