@@ -87,6 +87,27 @@ def student(name: str) -> list[str]:
     return ["setpriv", "--reuid", uid, "--regid", uid, "--clear-groups", "--inh-caps=-all", "--"]
 
 
+def in_background(machine: Machine, unit: str, name: str, *argv: str) -> None:
+    """Start a command as a student, as a unit of systemd that stays when it has ended, until `end`.
+
+    Not by systemd-run's own --uid: like a server's container, a node need not know its students.
+    """
+    command = ["systemd-run", "--quiet", f"--unit={unit}", "--property=RemainAfterExit=yes"]
+    machine.run(*command, *student(name), *argv)
+
+
+def ended(machine: Machine, unit: str) -> bool:
+    """Whether a command in the background has ended well; an error when it has failed."""
+    state = machine.run("systemctl", "show", "-P", "SubState", unit)
+    assert state != "failed", machine.run("journalctl", "-n", "50", "--unit", unit)
+    return state == "exited"
+
+
+def end(machine: Machine, unit: str) -> None:
+    """End a command in the background, whether it still runs or not."""
+    machine.sh(f"systemctl stop {unit}; systemctl reset-failed {unit}", check=False)
+
+
 class Writer:
     """A student's program on a node that writes to the home under load, and knows what it was promised.
 
@@ -102,8 +123,9 @@ class Writer:
     def __enter__(self) -> "Writer":
         uid = str(UIDS[self.name])
         self.machine.run("install", "-o", uid, "-g", uid, "-m", "0600", "/dev/null", self.told)
-        command = ["systemd-run", "--quiet", "--collect", f"--unit={self.unit}", f"--uid={uid}"]
-        self.machine.run(*command, f"--gid={uid}", "python3", "-c", WRITER, self.path, self.told)
+        in_background(
+            self.machine, self.unit, self.name, "python3", "-c", WRITER, self.path, self.told
+        )
         self.wait(10)
         return self
 
@@ -111,7 +133,7 @@ class Writer:
         self.stop()
 
     def stop(self) -> None:
-        self.machine.run("systemctl", "stop", self.unit, check=False)
+        end(self.machine, self.unit)
 
     def promised(self) -> int:
         """How many lines were on the server's disk."""
@@ -124,7 +146,7 @@ class Writer:
         what = f"{self.name}'s writer on {self.machine.name} writes"
         return wait_until(what, lambda: (now := self.promised()) >= wanted and now, seconds)
 
-    def ended(self, hub: Machine) -> int:
+    def lines(self, hub: Machine) -> int:
         """Stop it; how many lines the hub then has, each of them once and in order."""
         self.stop()
         promised = self.promised()

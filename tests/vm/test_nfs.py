@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.support.nfs import HOLDER, INSERTER, as_student, student
+from tests.support.nfs import HOLDER, INSERTER, as_student, end, ended, in_background, student
 from tests.support.vm_class import HOSTS, NODES, changes, failures
 from tests.support.waiting import wait_until
 
@@ -163,12 +163,10 @@ def test_a_lock_on_one_node_holds_on_the_other(class_, homes, kind):
     def attempt(machine):
         return as_student(machine, "ada", "python3", "-c", HOLDER, kind, path, "0")
 
-    uid = ["--uid=20001", "--gid=20001"]
-    hold = ["systemd-run", "--quiet", "--collect", f"--unit={unit}", *uid, "python3", "-c", HOLDER]
-    node1.run(*hold, kind, path, "600")
+    in_background(node1, unit, "ada", "python3", "-c", HOLDER, kind, path, "3600")
     wait_until("node1 has the lock", lambda: attempt(node1) == "taken", 300)
     assert attempt(node2) == "taken"
-    node1.run("systemctl", "stop", unit)
+    end(node1, unit)
     wait_until("node2 gets the lock", lambda: attempt(node2) == "got", 300)
 
 
@@ -176,21 +174,13 @@ def test_two_nodes_write_to_one_database(class_, homes):
     """SQLite trusts in fcntl's locks. classhub keeps its own databases off NFS; a student may not."""
     path, units = "/home/ada/rows.db", {node: f"inserter-{node.name}" for node in class_.nodes}
     for node, unit in units.items():
-        command = ["systemd-run", "--quiet", f"--unit={unit}", "--uid=20001", "--gid=20001"]
-        command += ["--property=RemainAfterExit=yes", "python3", "-c", INSERTER]
-        node.run(*command, path, node.name, "50")
-
-    def ended(node, unit):
-        state = node.run("systemctl", "show", "-P", "SubState", unit)
-        assert state != "failed", node.run("journalctl", "-u", unit, check=False)
-        return state == "exited"
-
+        in_background(node, unit, "ada", "python3", "-c", INSERTER, path, node.name, "50")
     try:
         for node, unit in units.items():
-            wait_until(f"{unit} has ended", lambda node=node, unit=unit: ended(node, unit), 600)
+            wait_until(f"{unit} has ended", lambda node=node, unit=unit: ended(node, unit), 1200)
     finally:
         for node, unit in units.items():
-            node.sh(f"systemctl stop {unit}; systemctl reset-failed {unit}", check=False)
+            end(node, unit)
     look = "import sqlite3,sys; d = sqlite3.connect(sys.argv[1]); print(d.execute(sys.argv[2]).fetchall())"
     asked = [
         class_.hub.run("python3", "-c", look, path, query)
