@@ -27,11 +27,13 @@ PATIENT = "systemd.default_timeout_start_sec=900 systemd.service_watchdogs=no"
 # what a first boot would do again for the image as it is, and what nobody needs who does not sign in
 PATIENT += " audit=0 systemd.condition-needs-update=0 systemd.mask=systemd-logind.service"
 MASTER = "10.0.2.2"  # this machine, as QEMU's user network shows it
-_AWAY = (OSError, ValueError, KeyError)
 
 
 class Failed(Exception):
     """A command in a machine ended non-zero, or not at all; the text has its output."""
+
+
+AWAY = (OSError, ValueError, KeyError, Failed)  # of a machine that is just booting
 
 
 @dataclass(frozen=True)
@@ -130,9 +132,7 @@ class Machine:
 
     def wait(self, seconds: float = BOOT) -> None:
         """Wait until the machine has booted."""
-        wait_until(
-            f"{self.name} runs; see {self.folder}", self._runs, seconds, ignoring=(*_AWAY, Failed)
-        )
+        wait_until(f"{self.name} runs; see {self.folder}", self._runs, seconds, ignoring=AWAY)
 
     def _runs(self) -> bool:
         assert self._process is not None, f"{self.name} was not started"
@@ -146,6 +146,10 @@ class Machine:
         """Press the reset button: what was not on the disk is lost. Does not wait."""
         self._hang_up()
         self.monitor("system_reset")
+
+    def boot(self) -> str:
+        """An id that each boot has its own of."""
+        return self.run("cat", "/proc/sys/kernel/random/boot_id")
 
     def pause(self) -> None:
         """Stop its processor: to the others it is gone without a word."""

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from tests.support import vm
 from tests.support.nfs import Writer, as_student, end, ended, in_background
 from tests.support.vm_class import changes, failures
 from tests.support.waiting import wait_until
@@ -32,12 +33,12 @@ def test_a_stopped_server_holds_the_writer_up_and_nothing_else(class_, homes):
 
 def test_a_reset_of_the_hub_loses_nothing_that_was_promised(class_, homes):
     """The reset button, while a program on the node writes: what it had fsynced is there, and it goes on."""
-    booted = class_.hub.run("cat", "/proc/sys/kernel/random/boot_id")
+    booted = class_.hub.boot()
     with Writer(class_.nodes[0], "ada") as writer:
         class_.hub.reset()
         class_.hub.wait()
         writer.wait(50, 600)
-        assert class_.hub.run("cat", "/proc/sys/kernel/random/boot_id") != booted
+        assert class_.hub.boot() != booted
         writer.lines(class_.hub)
 
 
@@ -134,21 +135,30 @@ def node_with_an_engine(class_):
 
 
 def test_a_node_that_boots_without_the_hub_does_not_look_ready(class_, node_with_an_engine):
-    node = node_with_an_engine
+    """It comes up and answers; its engine waits for the homes, and starts by itself when the hub is back."""
+    node, before = node_with_an_engine, node_with_an_engine.boot()
 
-    def engine():
-        return node.run("systemctl", "is-active", "docker", check=False)
+    def state(unit):
+        return node.run("systemctl", "is-active", unit, check=False)
 
-    assert engine() == "active"
+    def waits():
+        return node.boot() != before and state("home.mount") == "activating"
+
+    assert state("docker") == "active"
     class_.hub.pause()
     try:
         node.reset()
-        node.wait()
-        assert node.done("mountpoint", "-q", "/home").code != 0
-        assert engine() != "active"
-        assert class_.ask(["node2"], "test.ping") == {"node2": True}
+        wait_until("node2 tries to mount the homes", waits, vm.BOOT, ignoring=vm.AWAY)
+        ping = {"node2": True}
+        wait_until(
+            "node2's minion answers",
+            lambda: class_.ask(["node2"], "test.ping") == ping,
+            vm.BOOT,
+            ignoring=(AssertionError,),
+        )
+        assert (state("home.mount"), state("docker")) == ("activating", "inactive")
     finally:
         class_.hub.go_on()
-    wait_until("the engine of node2 runs", lambda: engine() == "active", 600)
+    wait_until("the engine of node2 runs", lambda: state("docker") == "active", vm.BOOT)
     assert node.done("mountpoint", "-q", "/home").code == 0
     assert changes(class_.apply(["node2"], test=True)["node2"]) == {}
