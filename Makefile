@@ -8,7 +8,7 @@ SHELL_SCRIPTS = bootstrap.sh lab/setup.sh .ci/run salt/hub/files/restore-routes
 
 .DEFAULT_GOAL := help
 .PHONY: help setup hosts up down status shell apply recreate test test-fast test-tree test-unit test-functional \
-	test-integration test-lab test-long lint format lock bench distclean
+	test-integration test-vm test-nfs test-lab test-long lint format lock bench distclean
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,13 @@ test-tree test-unit test-functional: test-%: setup
 
 test-integration: setup
 	$(PYTEST) tests/integration
+
+# in virtual machines, which are emulated
+test-nfs: setup  ## the tests of kernel NFS without its faults
+	$(PYTEST) tests/vm/test_nfs.py
+
+test-vm: setup  ## the tests of kernel NFS, with its faults, in virtual machines
+	$(PYTEST) tests/vm
 
 test-lab: setup  ## the tests of the real class: makes the lab anew, and leaves none
 	CLASSHUB_LAB_FRESH=1 $(PYTEST) tests/lab

@@ -18,6 +18,19 @@ def _marker(root: str) -> str:
         return ""
 
 
+def answering(name: str) -> dict:
+    """What is mounted at ``name``, if anything, answers; never changes anything.
+
+    Salt's own states hang on a filesystem whose server is away, and with them the minion's job: let them require this.
+
+    Args:
+        name: the mount point.
+    """
+    ret = {"name": name, "changes": {}, "result": True, "comment": f"{name} answers"}
+    silence = __salt__["classhub_filesystem.silence"](name)
+    return ret | {"result": False, "comment": silence} if silence else ret
+
+
 def marked(name: str, mounted: bool = False) -> dict:
     """The filesystem at ``name`` carries the class's marker.
 
@@ -26,6 +39,9 @@ def marked(name: str, mounted: bool = False) -> dict:
         mounted: refuse when nothing is mounted there: the filesystem comes from outside the class.
     """
     ret = {"name": name, "changes": {}, "result": True, "comment": f"{name} is marked"}
+    silence = __salt__["classhub_filesystem.silence"](name)
+    if silence:
+        return ret | {"result": False, "comment": silence}
     if mounted and not os.path.ismount(name):
         return ret | {
             "result": False,

@@ -31,6 +31,10 @@ declare -rA PACKAGES=(
     # what the hub saves the class with, and a server for it to save to
     [restic]=restic
     [sshd]=openssh-server
+    # machines with a kernel of their own, for NFS
+    [qemu-system-x86_64]=qemu-system-x86
+    [qemu-img]=qemu-utils
+    [mkfs.ext4]=e2fsprogs
 )
 
 die() {

@@ -42,8 +42,9 @@ Storage server speaks NFS 4 alone:
   file.managed:
     - name: /etc/nfs.conf.d/classhub.conf
     - contents: |
-        # classhub: one protocol, one port to guard
+        # classhub: one protocol, one port to guard; rpc.mountd listens unless version 2 is named, too
         [nfsd]
+        vers2=n
         vers3=n
         vers4=y
         threads=32

@@ -124,10 +124,11 @@ def test_named_functions_exist(name):
     assert named <= set(PUBLIC) | {"classhub.<verb>"}
 
 
-def test_tests_of_attacks_exist():
-    """The page of what was tried names each test as path::name."""
-    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text_of("docs/explanation/security.md"))
-    assert len(named) > 50
+@pytest.mark.parametrize(("page", "least"), [("security", 50), ("nfs", 20)])
+def test_tests_of_what_was_tried_exist(page, least):
+    """The pages of what was tried name each test as path::name."""
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text_of(f"docs/explanation/{page}.md"))
+    assert len(named) > least
     missing = [
         f"{path}::{name}"
         for path, name in named

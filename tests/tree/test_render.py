@@ -81,13 +81,17 @@ def test_homes_are_exported_to_the_nodes_alone(as_minion):
 
 def test_a_node_mounts_the_hubs_homes(as_minion):
     chunks = as_minion("campus", "node1").cmd("state.show_lowstate")
-    (mount,) = [chunk for chunk in chunks if chunk["state"] == "mount"]
+    mount, at_boot = [chunk for chunk in chunks if chunk["state"] == "mount"]
     assert (mount["name"], mount["device"], mount["fstype"]) == (
         "/home",
         "192.0.2.11:/home",
         "nfs4",
     )
     assert {"hard", "nosuid", "nodev", "_netdev"} <= set(mount["opts"])
+    assert (at_boot["name"], at_boot["fs_file"]) == (mount["device"], mount["name"])
+    # at boot all the same, but that it tries without an end and holds up nobody else
+    assert at_boot["fs_mntops"].split(",") == [*mount["opts"][:-1], "bg"]
+    assert mount["opts"][-1] == "retry=0"
 
 
 def test_hubs_authority_is_published_to_the_proxy_host_alone(as_minion):

@@ -1,12 +1,14 @@
 """classhub_filesystem functions: an id once and for all, which the hub remembers."""
 
 import json
+import os
 import uuid
 
 import pytest
 from salt.exceptions import CommandExecutionError
 
 from tests.support.loading import load
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -110,6 +112,38 @@ def test_damaged_pin_is_told_and_nothing_is_written(module, root, pinned, text):
 def test_filesystem_without_a_marker(module, root):
     with pytest.raises(CommandExecutionError, match="is not a marker of the class's filesystem"):
         module.marker(str(root))
+
+
+def test_filesystem_that_does_not_answer_is_told_and_does_not_hang(module, root, path, monkeypatch):
+    """A pipe into which nobody writes stands for a mount whose server is away."""
+    monkeypatch.setattr(module, "PATIENCE", 0.2)
+    path.parent.mkdir()
+    os.mkfifo(path)
+    with pytest.raises(CommandExecutionError) as caught:
+        module.marker(str(root))
+    assert str(caught.value).startswith(f"{root} does not answer (waited 0.2 s). Is the hub up")
+
+
+def test_silence(module, root, monkeypatch):
+    assert module.silence(str(root)) == module.silence(str(root / "nothing")) == ""
+    monkeypatch.setattr(module, "_child", lambda command: None)
+    assert module.silence(str(root)).startswith(f"{root} does not answer")
+
+
+def test_child_that_hangs_is_killed(module, monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "PATIENCE", 0.2)
+    mark = tmp_path / "pid"
+    assert module._child(["sh", "-c", f"echo $$ >{mark}; exec sleep 600"]) is None
+    status = f"/proc/{mark.read_text().strip()}/stat"
+
+    def gone():
+        try:
+            with open(status) as file:
+                return file.read().rpartition(")")[2].split()[0] == "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+
+    wait_until("the child is gone", gone, 10)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", "\udcff"])

@@ -22,7 +22,8 @@ def states(mine, pinned, monkeypatch):
     wait = load("utils", "classhub_wait")
     monkeypatch.setattr(wait.time, "sleep", lambda seconds: None)
     salt = {
-        f"classhub_filesystem.{name}": getattr(real, name) for name in ("marker", "mark", "pin")
+        f"classhub_filesystem.{name}": getattr(real, name)
+        for name in ("marker", "mark", "pin", "silence")
     }
     salt["mine.get"] = lambda target, name: mine if name == "classhub_filesystem" else {}
     monkeypatch.setattr(module, "__salt__", salt, raising=False)
@@ -134,6 +135,23 @@ def test_marker_that_cannot_be_written_is_an_error(states, root, monkeypatch):
     ret = states.marked(root)
     assert (ret["result"], ret["changes"]) == (False, {})
     assert "Permission denied" in ret["comment"]
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_filesystem_that_does_not_answer_is_told_before_anything_touches_it(states, root, test):
+    states.__opts__["test"] = test
+    assert states.answering(root) == {
+        "name": root,
+        "result": True,
+        "changes": {},
+        "comment": f"{root} answers",
+    }
+    states.__salt__ |= {"classhub_filesystem.silence": lambda path: f"{path} does not answer"}
+    for name in ("marker", "mark", "pin"):
+        states.__salt__[f"classhub_filesystem.{name}"] = None  # would fail if called
+    for ret in (states.answering(root), states.marked(root), states.marked(root, mounted=True)):
+        assert (ret["result"], ret["changes"]) == (False, {})
+        assert ret["comment"] == f"{root} does not answer"
 
 
 @pytest.mark.parametrize("test", [False, True])

@@ -1,0 +1,207 @@
+"""A class whose hosts are virtual machines: a hub with proxy and two nodes, and a real Salt master on this machine.
+
+The master has the production configuration. What is applied is left to those who ask for the class.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from salt.client import LocalClient, get_local_client
+
+from tests.support import vm, vm_image
+from tests.support.loading import ROOT
+from tests.support.waiting import wait_until
+
+HOSTS = {
+    "hub": {"address": "10.78.0.11", "roles": ["proxy", "hub"]},
+    "node1": {"address": "10.78.0.21", "roles": ["node"]},
+    "node2": {"address": "10.78.0.22", "roles": ["node"]},
+}
+NODES = ["node1", "node2"]
+HUB_DISK = "/dev/vdb"
+SETTINGS = {
+    "domain": "class.test",
+    "course": {"id": "intro", "title": "Kernel NFS", "timezone": "Europe/Paris"},
+    "hosts": HOSTS,
+    "storage": {"driver": "nfs", "wait": 120},
+    "hub": {"authenticator": "lab", "lab_password": "lab"},
+}
+STATES = ["common", "firewall", "storage"]
+
+
+@dataclass
+class Class:
+    """The class: its machines, and what a test says to their minions."""
+
+    machines: dict[str, vm.Machine]
+    config: Path
+
+    @property
+    def hub(self) -> vm.Machine:
+        return self.machines["hub"]
+
+    @property
+    def nodes(self) -> list[vm.Machine]:
+        return [self.machines[name] for name in NODES]
+
+    def client(self) -> LocalClient:
+        """A client of the master, for a `with`."""
+        return get_local_client(str(self.config / "master"))
+
+    def ask(self, names: list[str], function: str, *args: object, **kwargs: object) -> dict:
+        """{minion id: answer}; a host that does not answer is an error."""
+        with self.client() as client:
+            answers = client.cmd(names, function, args, 60, "list", kwarg=kwargs)
+        silent = sorted(set(names) - set(answers))
+        assert not silent, f"{silent} did not answer {function}"
+        return answers
+
+    def apply(self, names: list[str], states: list[str] = STATES, **kwargs: object) -> dict:
+        """{minion id: {state's name: its result}}."""
+        answers = self.ask(names, "state.apply", ",".join(states), **kwargs)
+        wrong = {name: said for name, said in answers.items() if not isinstance(said, dict)}
+        assert not wrong, wrong
+        return {
+            name: {state["__id__"]: state for state in said.values()}
+            for name, said in answers.items()
+        }
+
+
+def failures(states: dict[str, Any]) -> list[str]:
+    """What failed in the results of one host, in words."""
+    return [
+        f"{name}: {said['comment']}" for name, said in states.items() if said["result"] is False
+    ]
+
+
+def changes(states: dict[str, Any]) -> dict[str, Any]:
+    """What changed, or would, in the results of one host."""
+    return {name: said["changes"] for name, said in states.items() if said["changes"]}
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Class]:
+    """Booted machines with connected minions, on which nothing was applied; gone afterwards."""
+    image = vm_image.image()
+    with contextlib.ExitStack() as stack:
+        scratch = Path(tempfile.mkdtemp(prefix="chvm-"))  # short, for Salt's sockets
+        stack.callback(_remove, scratch)
+        machines = _machines(scratch, image)
+        for machine in machines.values():
+            stack.callback(machine.kill)
+            machine.start()
+        config, ports = _configure(scratch)
+        stack.callback(_end, _start(config, scratch))
+        vm.at_once(machines.values(), vm.Machine.wait)
+        _give_homes_a_disk(machines["hub"])
+        class_ = Class(machines, config)
+        vm.at_once(machines.values(), lambda machine: _connect(machine, ports))
+        for name in HOSTS:
+            wait_until(
+                f"the minion of {name} answers", lambda name=name: _answers(class_, name), 300
+            )
+        yield class_
+
+
+def _remove(scratch: Path) -> None:
+    """Remove what the machines were made of; CLASSHUB_VM_KEEP=1 keeps it, to look for a fault."""
+    if os.environ.get("CLASSHUB_VM_KEEP") != "1":
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _machines(scratch: Path, image: vm_image.Image) -> dict[str, vm.Machine]:
+    port = vm.free_port()
+    machines = {
+        name: vm.Machine(name, str(host["address"]), scratch, image, port)
+        for name, host in HOSTS.items()
+    }
+    machines["hub"].add_disk("2G")
+    return machines
+
+
+def _give_homes_a_disk(hub: vm.Machine) -> None:
+    """As docs/howto/production.md asks for: /home of the hub is a filesystem of its own."""
+    hub.sh(
+        f"mkfs.ext4 -q {HUB_DISK} && echo '{HUB_DISK} /home ext4 defaults 0 2' >>/etc/fstab && "
+        "systemctl daemon-reload && mount /home && sync"
+    )
+
+
+def _configure(scratch: Path) -> tuple[Path, dict[str, int]]:
+    """The master's configuration and pillar; the folder of the former, and the ports."""
+    config, pillar = scratch / "etc", scratch / "pillar"
+    pillar.mkdir()
+    (pillar / "class.sls").write_text(json.dumps({"classhub": SETTINGS}))
+    text = (ROOT / "config/master.d/classhub.conf").read_text(encoding="utf-8")
+    settings = yaml.safe_load(text.replace("/srv/classhub", str(ROOT)))
+    settings["pillar_roots"]["base"].insert(0, str(pillar))
+    ports = dict(zip(("publish_port", "ret_port"), _free_ports(2), strict=True))
+    settings |= {"root_dir": str(scratch), "interface": "127.0.0.1", "user": "root"} | ports
+    settings |= {"auto_accept": True, "worker_threads": 3}
+    config.mkdir()
+    (config / "master").write_text(json.dumps(settings))
+    return config, ports
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _start(config: Path, scratch: Path) -> subprocess.Popen[bytes]:
+    command = ["setpriv", "--pdeathsig", "TERM", "--"]
+    command += [str(Path(sys.executable).parent / "salt-master"), f"--config-dir={config}"]
+    with (scratch / "master.out").open("ab") as out:
+        master = subprocess.Popen(
+            command, cwd=scratch, stdout=out, stderr=out, start_new_session=True, umask=0o077
+        )
+    ready = scratch / "var/run/salt/master"
+    wait_until(f"the Salt master runs; see {out.name}", lambda: any(ready.glob("*pull.ipc")), 120)
+    return master
+
+
+def _end(master: subprocess.Popen[bytes]) -> None:
+    """End the master, and with it its workers, which are in its session alone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(master.pid, signal.SIGTERM)
+    try:
+        master.wait(30)
+    except subprocess.TimeoutExpired:
+        os.killpg(master.pid, signal.SIGKILL)
+        master.wait()
+
+
+def _connect(machine: vm.Machine, ports: dict[str, int]) -> None:
+    """Make the machine a minion as an operator does; only the master's ports are others."""
+    settings = {"publish_port": ports["publish_port"], "master_port": ports["ret_port"]}
+    machine.write("/etc/salt/minion.d/ports.conf", json.dumps(settings))
+    command = ["bash", "/usr/local/src/classhub/bootstrap.sh", "minion", "--master", vm.MASTER]
+    command += ["--id", machine.name]
+    # it gives up on a minion that takes a minute to make its key, as one does in an emulated machine on a busy one
+    wait_until(
+        f"{machine.name} is a minion",
+        lambda: machine.run(*command, timeout=vm.BOOT),
+        vm.BOOT,
+        ignoring=(vm.Failed,),
+    )
+    machine.run("sync")
+
+
+def _answers(class_: Class, name: str) -> bool:
+    with class_.client() as client:
+        return client.cmd(name, "test.ping", timeout=10) == {name: True}
