@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from tests.lab import journey
 from tests.lab.test_6_course import ANSWER, QUICKSTART, receipts, verb
 from tests.support import lab
@@ -84,6 +86,7 @@ def lose_the_hub() -> None:
     lab.wait_for_minions()
 
 
+@pytest.mark.long
 def test_a_hub_that_is_lost_comes_back(fresh_hosts, quiet):
     kept, grades = work(quiet)
     assert verb("backup")["summary"]["failed"] == 0

@@ -9,6 +9,7 @@ from tests.support.client import Site, Student
 KINDS = ("hub", "hub killed", "proxy", "front", "minion", "server")
 
 
+@pytest.mark.long
 def test_a_deploy_of_a_deployed_class_changes_nothing_and_stops_nobody(quiet, student):
     ada = student("ada")
     journey.start(ada)
