@@ -86,6 +86,14 @@ def test_public_functions_show_how_they_are_called(path):
             assert "CLI Example:" in (ast.get_docstring(node) or ""), node.name
 
 
+def test_what_our_programs_complain_of_reaches_the_journal():
+    """By itself a unit's errors go where its output goes, which may be nowhere."""
+    for path in (ROOT / "salt").rglob("*.service*"):
+        text = path.read_text()
+        if "StandardOutput=null" in text and "/opt/jupyterhub/bin/python" in text:
+            assert "StandardError=journal" in text, relative(path)
+
+
 def test_no_secret_is_in_the_repository():
     found = subprocess.run(
         [
