@@ -44,8 +44,9 @@ Engine package is installed:
 
 # an upgrade restarts the engine, which ends the servers of the node: salt-run classhub.upgrade_engines
 Engine packages are held:
-  pkg.held:
-    - pkgs: [docker.io, containerd, runc]
+  classhub_engine.held:
+    - name: engine
+    - packages: [docker.io, containerd, runc]
     - require:
       - pkg: Engine package is installed
 {%- endif %}

@@ -64,6 +64,7 @@ def newer(quiet) -> Iterator[str]:
     )
 
 
+@pytest.mark.long
 def test_an_engine_is_upgraded_when_its_students_have_gone(newer, student, quiet):
     other = next(node for node in lab.NODES if node != newer)
     lab.salt_run("classhub.drain", other)
