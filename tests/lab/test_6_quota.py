@@ -8,6 +8,7 @@ from tests.lab import journey
 from tests.support import lab
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.long
 RELEASED = "/var/lib/classhub/course/release/room"
 STATE = "/run/classhub/disk.json"
 
