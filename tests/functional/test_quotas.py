@@ -8,7 +8,7 @@ import pytest
 from tests.support.usermode import within
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(os.geteuid() != 0, reason="only root sets quotas"),
 ]
 
