@@ -22,7 +22,6 @@ _PLACES = ("/", "/home", "/tmp", "/var/lib/docker", "/var/lib/classhub", "/var/l
 _LITTLE, _NONE = 0.10, 0.02  # parts of a disk that are left: warned of, and too little to go on
 _DAYS = 21  # of a certificate, from which it is warned of
 _SECONDS = 10  # for what may hang
-_MARKER = "/home/.classhub/filesystem.json"
 _TOKENS = {  # file or key of secrets.env -> service of the hub
     "CLASSHUB_ADMIN_TOKEN": "operator",
     "CLASSHUB_PROXY_SYNC_TOKEN": "proxy-sync",
@@ -99,7 +98,7 @@ def _made(check: _Check) -> dict[str, str]:
     except Exception as error:  # noqa: BLE001 - a check that cannot be made is a finding
         result, told = "failed", str(error) or type(error).__name__
     todo = "" if result == "ok" else check.todo.format(host=__grains__["id"])
-    return {"check": check.name, "result": result, "told": told, "todo": todo}
+    return __utils__["classhub_doctor.finding"](check.name, result, told, todo)
 
 
 def _facts(roles: list[str]) -> dict:
@@ -111,7 +110,7 @@ def _facts(roles: list[str]) -> dict:
         selected = _known(__salt__["classhub_image.selected"])
         facts["image"] = selected and selected.get("image")
     if {"hub", "node"} & set(roles):
-        facts["filesystem"] = _known(_filesystem)
+        facts["filesystem"] = _known(_marker)
     return facts
 
 
@@ -148,7 +147,7 @@ def _disk() -> str:
     left: dict[int, tuple[float, str]] = {}
     for place in _PLACES:
         if place == "/home" and {"hub", "node"} & set(__pillar__["classhub"]["roles"]):
-            _filesystem()  # one that hangs must not hang this
+            _marker()  # one that hangs must not hang this
         if not os.path.isdir(place):
             continue
         found = os.statvfs(place)
@@ -199,16 +198,12 @@ def _run(*argv: str) -> str:
 # -- hub and nodes
 
 
-def _filesystem() -> str:
-    """The id of the filesystem at /home, read by a child: a server that is gone hangs whoever reads."""
-    try:
-        return json.loads(_run("cat", _MARKER))["id"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CommandExecutionError(f"{_MARKER} is no marker: {error}") from error
+def _marker() -> str:
+    return __salt__["classhub_filesystem.marker"]()
 
 
 def _storage() -> str:
-    return f"/home is there, {_filesystem()[:8]}"
+    return f"/home is there, {_marker()[:8]}"
 
 
 # -- the proxy
@@ -220,11 +215,16 @@ def _certificate() -> str:
         raise CommandExecutionError("its key does not belong to it")
     if not told["is_for_domain"]:
         raise CommandExecutionError(f"it is for {', '.join(told['names'])}")
-    if told["days_left"] < 0:
-        raise CommandExecutionError(f"it expired on {told['ends']}")
-    if told["days_left"] < _DAYS:
-        raise _Doubt(f"it expires in {told['days_left']} days")
+    _judge_end("it", told)
     return f"it is good for {told['days_left']} days"
+
+
+def _judge_end(what: str, told: dict) -> None:
+    """See that a certificate, as described, has not ended and does not soon."""
+    if told["days_left"] < 0:
+        raise CommandExecutionError(f"{what} expired on {told['ends']}")
+    if told["days_left"] < _DAYS:
+        raise _Doubt(f"{what} expires in {told['days_left']} days")
 
 
 def _page() -> str:
@@ -275,10 +275,7 @@ def _authority() -> str:
     for name in ("current.pem", "next.pem"):
         text = Path("/etc/classhub/ca", name).read_text(encoding="utf-8")
         told = __utils__["classhub_certificate.described"](text)
-        if told["days_left"] < 0:
-            raise CommandExecutionError(f"the hub's authority {name} expired on {told['ends']}")
-        if told["days_left"] < _DAYS:
-            raise _Doubt(f"the hub's authority {name} expires in {told['days_left']} days")
+        _judge_end(f"the hub's authority {name}", told)
     return f"the hub's authority is good for {told['days_left']} days"
 
 

@@ -14,7 +14,8 @@ def doctor():
     module = load("modules", "classhub_doctor")
     module.__pillar__ = {"classhub": {"roles": ["hub"], "faults": [], "people": []}}
     module.__grains__ = {"id": "hub", "saltversion": "3008.3"}
-    module.__salt__ = {}
+    module.__salt__ = {"classhub_filesystem.marker": lambda: "one"}
+    module.__utils__ = {"classhub_doctor.finding": load("utils", "classhub_doctor").finding}
     return module
 
 
@@ -58,14 +59,12 @@ def test_what_a_check_raises_is_its_result(doctor):
 def test_disk(doctor, monkeypatch, free, inodes, result):
     found = os.statvfs_result((4096, 4096, 100, free, free, 100, inodes, inodes, 0, 255))
     monkeypatch.setattr(doctor.os, "statvfs", lambda place: found)
-    monkeypatch.setattr(doctor, "_filesystem", lambda: "one")
     assert made(doctor, doctor._disk)["result"] == result
 
 
 def test_a_filesystem_without_inodes_is_judged_by_its_space(doctor, monkeypatch):
     found = os.statvfs_result((4096, 4096, 100, 50, 50, 0, 0, 0, 0, 255))
     monkeypatch.setattr(doctor.os, "statvfs", lambda place: found)
-    monkeypatch.setattr(doctor, "_filesystem", lambda: "one")
     assert made(doctor, doctor._disk)["result"] == "ok"
 
 
@@ -76,7 +75,7 @@ def test_what_hangs_is_told(doctor, code):
         "stdout": "",
         "stderr": "",
     }
-    found = made(doctor, doctor._storage)
+    found = made(doctor, doctor._firewall)
     assert found["result"] == "failed"
     assert "hangs" in found["told"]
 
