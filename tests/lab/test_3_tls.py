@@ -67,6 +67,8 @@ def test_whoever_else_answers_at_the_hubs_address_is_refused(site):
         f"cat /tmp/k /tmp/c >{SHOWN}; rm /tmp/k /tmp/c; systemctl reload classhub-tls"
     )
     lab.shell("hub", make)
+    # connections that nginx has are still the hub's own
+    lab.docker("proxy", "exec", "nginx", "nginx", "-s", "reload")
     try:
         with site.session() as session:
 

@@ -624,9 +624,7 @@ for top in ("/tmp/.local/share/jupyter", os.environ.get("JUPYTER_DATA_DIR", "/tm
 """
 PROFILE = f"""
 import pathlib
-place = pathlib.Path("/tmp/.ipython/profile_default/startup")
-place.mkdir(parents=True, exist_ok=True)
-(place / "00.py").write_text({STRIP!r})
+(pathlib.Path(get_ipython().profile_dir.startup_dir) / "00.py").write_text({STRIP!r})
 """
 PAIRS = {
     "pair_stop": Try("what forks the kernels is stopped", PARENT.format("STOP"), points=2, answer=RIGHT),
