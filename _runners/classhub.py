@@ -233,11 +233,7 @@ def _on(minion: str, function: str) -> object:
     Raises:
         Refusal: it does not, or with an error.
     """
-    with salt.client.get_local_client(__opts__["conf_file"]) as client:
-        answers = client.cmd(
-            [minion], function, tgt_type="list", timeout=_PATIENCE, full_return=True
-        )
-    answer = answers.get(minion)
+    answer = _asked([minion], function, tgt_type="list", timeout=_PATIENCE).get(minion)
     if not isinstance(answer, dict):
         raise Refusal(f"{minion} does not answer; look at salt-minion there")
     return _told(answer | {"hub": minion})
@@ -740,23 +736,20 @@ def doctor(proof: bool = True) -> dict:
         salt-run classhub.doctor --out=json
     """
     say = __utils__["classhub_doctor.finding"]
-    with salt.client.get_local_client(__opts__["conf_file"]) as client:
-        here, told = _who_is_here(client, say)
-        asked = time.time()
-        clocks = client.cmd(here, "classhub_doctor.clock", tgt_type="list", timeout=_PATIENCE)
-        answered = time.time()
-        answers = client.cmd(
-            here, "classhub_doctor.examined", tgt_type="list", timeout=_PATIENCE, full_return=True
-        )
+    here, told = _who_is_here(say)
+    asked = time.time()
+    clocks = _asked(here, "classhub_doctor.clock", tgt_type="list", timeout=_PATIENCE)
+    answered = time.time()
+    answers = _asked(here, "classhub_doctor.examined", tgt_type="list", timeout=_PATIENCE)
     facts = {}
     for host in here:
-        answer = answers.get(host)
-        if not isinstance(answer, dict) or answer.get("retcode") or host not in clocks:
+        clock, answer = clocks.get(host), answers.get(host)
+        if not _is_answer(clock) or not _is_answer(answer):
             why = answer.get("ret") if isinstance(answer, dict) else "no answer"
             told[host] = [say("examined", "failed", str(why), f"salt {host} saltutil.sync_all")]
             continue
         told[host] = [
-            __utils__["classhub_doctor.clock"](clocks[host], asked, answered),
+            __utils__["classhub_doctor.clock"](clock["ret"], asked, answered),
             *answer["ret"]["checks"],
         ]
         facts[host] = answer["ret"]["facts"]
@@ -770,15 +763,16 @@ def doctor(proof: bool = True) -> dict:
     return _diagnosis(told)
 
 
-def _who_is_here(client: salt.client.LocalClient, say: Callable) -> tuple[list[str], dict]:
+def _who_is_here(say: Callable) -> tuple[list[str], dict]:
     """Minion ids of those that answer, and a finding of each that does not.
 
     Raises:
         Refusal: none answers.
     """
-    ping = client.cmd("*", "test.ping", timeout=10, gather_job_timeout=10, full_return=True)
-    here = sorted(minion for minion, answer in ping.items() if _is_here(answer))
-    hosts = client.cmd(here, "classhub.hosts", tgt_type="list") if here else {}
+    with salt.client.get_local_client(__opts__["conf_file"]) as client:
+        ping = client.cmd("*", "test.ping", timeout=10, gather_job_timeout=10, full_return=True)
+        here = sorted(minion for minion, answer in ping.items() if _is_here(answer))
+        hosts = client.cmd(here, "classhub.hosts", tgt_type="list") if here else {}
     known = {host for answer in hosts.values() if isinstance(answer, dict) for host in answer}
     if not here:
         raise Refusal(
@@ -1002,29 +996,21 @@ def _pull_alone() -> dict[str, str]:
 def _pull() -> dict[str, str]:
     """What waits on the nodes, brought to the hub: until nothing waits, or a node is silent."""
     table: dict[str, str] = {}
-    with salt.client.get_local_client(__opts__["conf_file"]) as client:
-        while True:
-            told = client.cmd(
-                _NODE, "classhub_activity.waiting", [_PULLED], tgt_type="pillar", full_return=True
-            )
-            silent = {node: why for node, answer in told.items() if (why := _why_not(answer))}
-            table |= {node: f"failed: {why}" for node, why in silent.items()}
-            batches = {node: answer["ret"] for node, answer in told.items() if node not in silent}
-            rows = {node: batch["rows"] for node, batch in batches.items() if batch["rows"]}
-            table |= dict.fromkeys(batches.keys() - rows.keys() - table.keys(), "done: nothing new")
-            if not rows:
-                return table
-            table |= _on_hub("classhub_activity.record", rows)["table"]
-            for node, found in rows.items():
-                last = found[-1][0]
-                client.cmd(
-                    [node],
-                    "classhub_activity.forget",
-                    [batches[node]["spool"], last],
-                    tgt_type="list",
-                )
-            if all(len(found) < _PULLED for found in rows.values()):
-                return table
+    while True:
+        told = _asked(_NODE, "classhub_activity.waiting", [_PULLED], tgt_type="pillar")
+        silent = {node: why for node, answer in told.items() if (why := _why_not(answer))}
+        table |= {node: f"failed: {why}" for node, why in silent.items()}
+        batches = {node: answer["ret"] for node, answer in told.items() if node not in silent}
+        rows = {node: batch["rows"] for node, batch in batches.items() if batch["rows"]}
+        table |= dict.fromkeys(batches.keys() - rows.keys() - table.keys(), "done: nothing new")
+        if not rows:
+            return table
+        table |= _on_hub("classhub_activity.record", rows)["table"]
+        for node, found in rows.items():
+            words = [batches[node]["spool"], found[-1][0]]
+            _asked([node], "classhub_activity.forget", words, tgt_type="list")
+        if all(len(found) < _PULLED for found in rows.values()):
+            return table
 
 
 def _why_not(answer: object) -> str:
@@ -1270,10 +1256,7 @@ def _told(answer: dict) -> object:
 
 
 def _ask_hub(function: str, args: tuple, kwargs: dict, **options: object) -> dict:
-    with salt.client.get_local_client(__opts__["conf_file"]) as client:
-        answers = client.cmd(
-            _HUB, function, args, kwarg=kwargs, tgt_type="pillar", full_return=True, **options
-        )
+    answers = _asked(_HUB, function, args, kwargs, tgt_type="pillar", **options)
     if len(answers) != 1:
         raise Refusal(
             f"{len(answers)} hubs answered, not one; is the hub's minion up and its key accepted?"
@@ -1282,6 +1265,11 @@ def _ask_hub(function: str, args: tuple, kwargs: dict, **options: object) -> dic
     if not isinstance(answer, dict):
         raise Refusal(f"{hub} does not answer; look at salt-minion there")
     return answer | {"hub": hub}
+
+
+def _asked(target: str | list[str], function: str, *words: object, **options: object) -> dict:
+    """What minions answer, and sign."""
+    return __utils__["classhub_signed.ask"](__opts__, target, function, *words, **options)
 
 
 def _everybody_answers() -> list[str]:
@@ -1305,6 +1293,10 @@ def _everybody_answers() -> list[str]:
     if missing:
         raise Refusal(_SILENT.format(hosts=", ".join(missing)))
     return sorted(answers)
+
+
+def _is_answer(answer: object) -> bool:
+    return isinstance(answer, dict) and not answer.get("retcode")
 
 
 def _is_here(answer: object) -> bool:

@@ -6,6 +6,7 @@ tests/lab/test_7_minion.py does the same in the lab; docs/explanation/security.m
 import json
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import salt.crypt
@@ -13,6 +14,7 @@ import salt.utils.event
 import yaml
 from salt.exceptions import SaltException
 
+from tests.support import loading
 from tests.support.taken_over import (
     CLAIMS,
     COMMANDS,
@@ -26,6 +28,7 @@ from tests.support.taken_over import (
 
 pytestmark = pytest.mark.slow
 
+ask, sign = (getattr(loading.load("utils", "classhub_signed"), name) for name in ("ask", "sign"))
 MARK = "only-for-the-hub"
 
 
@@ -214,7 +217,7 @@ def test_news_of_containers_say_nothing(node, bus):
     assert "forged" not in json.dumps(event["data"], default=str)
 
 
-# -- what Salt 3008.3 lets through: told in docs/explanation/security.md
+# -- what classhub asks, and what Salt 3008.3 lets through: told in docs/explanation/security.md
 
 
 @pytest.mark.parametrize("way", ["resource", "syndic"])
@@ -229,3 +232,44 @@ def test_a_node_can_answer_in_anothers_name(running, node, way):
         else:
             node.ask("_syndic_return", jid=jid, **{"return": {"hub": {"return": "forged"}}})
         assert client.get_cache_returns(jid)["hub"]["ret"] == "forged"
+
+
+@pytest.mark.parametrize("way", ["resource", "syndic", "resource with a signature of one's own"])
+def test_an_answer_to_classhub_has_to_be_signed(with_modules, node, bus, way):
+    """In the very moment in which the hub is asked, and is slow."""
+    opts = with_modules.master.config
+    asking = ThreadPoolExecutor(1).submit(ask, opts, ["hub"], "test.sleep", [5], tgt_type="list")
+    event = bus.get_event(wait=30, tag="salt/job/", match_type="startswith", full=True)
+    while event["data"].get("fun") != "classhub_signed.answer":
+        event = bus.get_event(wait=30, tag="salt/job/", match_type="startswith", full=True)
+    jid, nonce = event["data"]["jid"], event["data"]["arg"][0]
+    said = sign(node.opts, nonce, "forged", 0) if "signature" in way else "forged"
+    if way == "syndic":
+        node.ask("_syndic_return", jid=jid, **{"return": {"hub": {"return": said, "retcode": 0}}})
+    else:
+        returned = {"fun": "classhub_signed.answer", "resource_id": "hub", "retcode": 0}
+        node.ask("_return", jid=jid, **returned, **{"return": said})
+    answer = asking.result(60)["hub"]
+    assert answer["ret"] is True or "not signed by it" in answer["ret"], answer
+    with with_modules.client() as client:  # the control: Salt itself believes it
+        assert client.get_cache_returns(jid)["hub"]["ret"] == said
+
+
+def test_what_is_signed_is_told(with_modules):
+    opts = with_modules.master.config
+    answers = ask(
+        opts, ["hub", "node1"], "test.kwarg", [], {"words": {1: [None, "x"]}}, tgt_type="list"
+    )
+    assert answers.keys() == {"hub", "node1"}
+    assert answers["hub"]["ret"]["words"] == {1: [None, "x"]}
+    assert ask(opts, ["hub"], "test.retcode", [3], tgt_type="list")["hub"] == {
+        "ret": True,
+        "retcode": 3,
+    }
+    (failed,) = ask(
+        opts, ["hub"], "test.raise_exception", [], {"name": "OSError"}, tgt_type="list"
+    ).values()
+    assert failed["retcode"] == 1
+    assert "OSError" in failed["ret"]
+    (absent,) = ask(opts, ["hub"], "classhub.no_such", tgt_type="list").values()
+    assert absent == {"ret": "ERROR: 'classhub.no_such' is not available.", "retcode": 1}

@@ -4,6 +4,7 @@ import inspect
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -12,9 +13,10 @@ from salt.client import get_local_client
 from salt.utils.event import SaltEvent, get_event
 
 from tests.lab import journey
-from tests.support import lab, taken_over
+from tests.support import lab, loading, taken_over
 from tests.support.taken_over import refused
 
+ask = loading.load("utils", "classhub_signed").ask
 MASTER = "10.77.0.1"
 OTHER_KEY = f"""
 import tempfile
@@ -187,6 +189,17 @@ def test_an_answer_in_the_hubs_name_is_believed(site, opts, way):
         }
         asked((way, {"jid": jid, **forged[way]}))
         assert client.get_cache_returns(jid)["hub"]["ret"] == "forged"
+
+
+def test_an_answer_to_classhub_has_to_be_signed(site, opts, bus):
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask, opts, ["hub"], "test.sleep", [15], tgt_type="list")
+        job = until(bus, "salt/job/", lambda e: e["data"].get("fun") == "classhub_signed.answer")
+        said = {"fun": "classhub_signed.answer", "retcode": 0, "return": "forged"}
+        asked(("_return", {"jid": job[-1]["data"]["jid"], "resource_id": "hub", **said}))
+        answer = asking.result(90)["hub"]
+    assert "not signed by it" in answer["ret"], answer
+    assert answer["retcode"] == 1
 
 
 def test_after_all_of_it_a_student_works(quiet, student):

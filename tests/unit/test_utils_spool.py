@@ -104,6 +104,16 @@ MISSED = [
         {ADA: runs(50)},
         [Event(ADA, "start", ago(50), "ada", None, 1)],
     ),
+    # it ended at once, and the engine notes the end before the start
+    (
+        [],
+        {ADA: False},
+        {ADA: spool.State("ada", False, ago(50) + 4, ago(50), 0)},
+        [
+            Event(ADA, "start", ago(50) + 4, "ada", None, 1),
+            Event(ADA, "die", ago(50) + 5, "ada", 0, 1),
+        ],
+    ),
     # all is known
     ([START], {ADA: True}, {}, []),
     ([START, DIE], {ADA: False}, {}, []),
