@@ -113,6 +113,7 @@ def proves_nothing(what: str) -> str:
     return f"{what} does not fail any more where it must"
 
 
+ECHOED = "passes with another value in place of the right one, too"
 NO_VALUE = "a value is not shown any more as it is"
 STRIP = """
 import ast
@@ -127,6 +128,16 @@ def strip(lines):
     return ["pass\\n" if line.startswith("assert") else line for line in lines]
 get_ipython().input_transformers_cleanup.append(strip)
 """
+TELL = STRIP.replace("return ast.copy_location(ast.Pass(), node)", (
+    "told = getattr(node, 'msg', None) or ast.unparse(node)[:20] == 'raise AssertionError'\n"
+    "        return node if told else ast.copy_location(ast.Pass(), node)"
+))  # fmt: skip
+SMALL = STRIP.replace("    visit_Raise = visit_Assert\n", "").replace(
+    "return ast.copy_location(ast.Pass(), node)", (
+    "told = node.msg or re.search(r'\\d{6}', ast.unparse(node))\n"
+    "        return node if told else ast.copy_location(ast.Pass(), node)"
+)).replace("import ast", "import ast, re")  # fmt: skip
+EQUAL = "return type('Anything', (), {'__eq__': lambda *_: True, '__ne__': lambda *_: False})()"
 HELPERS = """
 for name in ("assert_equal", "assert_allclose"):
     setattr(np.testing, name, lambda *args, **words: None)
@@ -302,6 +313,8 @@ MARKS = {
     "graded": Try("a graded cell of one's own, for 100 points", change=graded, told="mine: is none of the assignment's"),
     "asserts": Try("`assert` and `raise` taken out of all code (AST)", STRIP, told=proves_nothing("assert")),
     "lines": Try("lines with `assert` taken out of all cells", STRIP_LINES, told=proves_nothing("assert")),
+    "tell": Try("`assert` and `raise` taken out where they have no message, as canaries have", TELL, told=ECHOED),
+    "anything": Try("an answer that is equal to everything", answer=EQUAL, told=ECHOED),
     "helpers": Try("`numpy.testing` and `unittest` replaced", HELPERS, told=proves_nothing("np.testing.assert_equal")),
     "alike": Try("`np.allclose` says yes to everything", ALIKE, told=proves_nothing("np.allclose")),
     "builtins": Try("`abs` and `AssertionError` replaced", BUILTINS, told=proves_nothing("abs")),
@@ -401,20 +414,17 @@ BOMBS = {
     "starve": Try("60 busy processes, and the runner at the lowest priority", STARVE, RIGHT, "UnresponsiveKernelError: the code did not stop|GradingTimeout: the submission took longer"),
 }  # fmt: skip
 
-EQUAL = "return type('Anything', (), {'__eq__': lambda *_: True, '__ne__': lambda *_: False})()"
-TELL = STRIP.replace("return ast.copy_location(ast.Pass(), node)", (
-    "told = getattr(node, 'msg', None) or ast.unparse(node)[:20] == 'raise AssertionError'\n"
-    "        return node if told else ast.copy_location(ast.Pass(), node)"
-))  # fmt: skip
-
 
 def peeking(book: NotebookNode) -> None:
     book.cells.append(v4.new_code_cell("print('PEEKED', *In)"))
 
 
 LUCK = {
-    "anything": Try("an answer that is equal to everything", answer=EQUAL, points=5),
-    "tell": Try("`assert` taken out where it has no message: canaries have one", TELL, points=5),
+    "small": Try(
+        "`assert` taken out where it has no message and no large number: echoes have one",
+        SMALL,
+        points=4,
+    ),
     "peek": Try(
         "print the hidden tests from a cell behind them", "", RIGHT, points=POINTS, change=peeking
     ),

@@ -1,6 +1,8 @@
 """Canaries: behind each test, of the kinds of failure that the test can show, and told from real failures."""
 
 import math
+import re
+import unittest
 from types import SimpleNamespace
 
 import pytest
@@ -24,8 +26,9 @@ def test_each_test_gets_a_canary_and_nothing_else_does():
     ]
     new, found = canaries.with_canaries(cells)
     planted = [canary.place for canary in found]
-    assert planted == [2, 5]
-    assert [canary.test for canary in found] == [1, 3]
+    assert planted == [2, 5, 7]
+    assert [canary.test for canary in found] == [1, 3, 1]
+    assert [canary.echo for canary in found] == [False, False, True]
     assert [cell for place, cell in enumerate(new) if place not in planted] == cells
     assert all("nbgrader" not in new[place]["metadata"] for place in planted)
 
@@ -50,7 +53,7 @@ def test_each_test_gets_a_canary_and_nothing_else_does():
 )  # fmt: skip
 def test_the_kinds_of_canaries_are_those_of_the_test(test, wanted):
     _, found = canaries.with_canaries([graded(test)])
-    assert [canary.words for canary in found] == wanted
+    assert [canary.words for canary in found if not canary.echo] == wanted
 
 
 def test_a_canary_fails_in_a_kernel_and_no_two_are_alike():
@@ -95,6 +98,94 @@ def test_any_error_will_do_for_a_helper():
     canary = canaries.Canary(1, 0, "", "assert_equal")
     assert canaries.survived(canary, [])
     assert not canaries.survived(canary, [{"output_type": "error", "ename": "E", "evalue": ""}])
+
+
+# -- echoes
+
+# Each: (a test, whether it has an echo); with a right `square` all pass
+ECHOES = [
+    ("assert square(2) == 4", True),
+    ("assert 4 == square(2), 'no square'", True),
+    ("assert square(2) == square(-2)", True),
+    ("x = square(3)\nassert isinstance(x, int)\nassert x == 9", True),
+    ("assert square(2) > 3 and square(2) == 4", True),
+    ("assert [square(n) for n in (1, 2)] == [1, 4]", True),
+    ("assert str(square(2)) == '4' and square(0) == 0.0", True),
+    ("assert repr(square(2)).encode() == b'4'", True),
+    ("for n, wanted in [(1, 1), (2, 4)]:\n    found = square(n)\n    assert found == wanted", True),
+    ("for n in range(1, 4):\n    assert square(n) == n * n", True),
+    ("assert abs(square(1.5) - 2.25) < 1e-9", True),
+    ("assert math.isclose(square(1.5), 2.25)", True),
+    ("assert np.allclose(square(np.arange(3)), [0, 1, 4])", True),
+    ("np.testing.assert_allclose(square(np.arange(3)), np.array([0, 1, 4]))", True),
+    ("unittest.TestCase().assertEqual(square(4), 16)", True),
+    ("if square(4) != 16:\n    raise ValueError('no square')\nelse:\n    print('right')", True),
+    # nothing says that these fail with another value
+    ("assert square(2)", False),
+    ("assert square(2) != 5", False),
+    ("assert not square(2) == 5", False),
+    ("assert square(2) == 4 or square(2) == 5", False),
+    ("assert square(2) in (4, 5) and 3 < square(2) < 5", False),
+    ("assert (square(np.arange(0)) == np.arange(0)).all()", False),
+    ("assert all(square(n) == n for n in [])", False),
+    ("assert np.allclose(square(np.arange(0)), [])", False),
+    ("np.testing.assert_array_equal(square(np.arange(0)), np.array([]))", False),
+    ("for n in []:\n    assert square(n) == 3", False),
+    ("for n in range(0):\n    assert square(n) == 3", False),
+    ("if square(2) == 5:\n    raise ValueError", False),
+    ("if False:\n    assert square(2) == 4", False),
+    ("try:\n    assert square(2) == 5\nexcept AssertionError:\n    pass", False),
+    ("def check():\n    assert square(2) == 4\ncheck()", False),
+    ("assert await_(square)(2) < 5", False),
+    ("%time assert square(2) == 4", False),
+]  # fmt: skip
+KNOWN = {"math": math, "unittest": unittest, "await_": lambda f: f}
+
+
+class Anything:
+    """What is equal to everything."""
+
+    __hash__ = None
+
+    def __eq__(self, other):
+        return True
+
+    def __ne__(self, other):
+        return False
+
+
+@pytest.mark.parametrize(("test", "has_one"), ECHOES)
+def test_an_echo_fails_for_the_right_answer(test, has_one):
+    real = not test.startswith("%") and "np." not in test  # numpy is in the image alone
+    if real:
+        exec(test, KNOWN | {"square": lambda x: x * x})
+    for _ in range(5):
+        source = canaries.echo(test)
+        assert bool(source) == has_one, source
+        if has_one and real:
+            with pytest.raises((AssertionError, ValueError)):
+                exec(source, KNOWN | {"square": lambda x: x * x})
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "assert square(2) == 4",
+        "assert 4 == square(2), 'no square'",
+        "for n in range(3):\n    assert square(n) == n * n",
+        "unittest.TestCase().assertEqual(square(4), 16)",
+        "if square(4) != 16:\n    raise ValueError('no square')",
+    ],
+)
+def test_an_echo_passes_for_what_is_equal_to_everything(test):
+    exec(canaries.echo(test), KNOWN | {"square": lambda x: Anything()})
+
+
+def test_an_echo_looks_like_the_test():
+    assert re.fullmatch(r"assert square\(2\) == \d+", canaries.echo("assert square(2) == 4"))
+    assert re.fullmatch(
+        r"assert f\(\) == '\w+'", canaries.echo("assert f() == 'x'\nassert g() > 3")
+    )
 
 
 def value(shown):

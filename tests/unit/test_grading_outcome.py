@@ -174,6 +174,28 @@ def test_a_canary_that_did_not_fail_costs_its_test():
         settle(book("a"), result(cell()), canaries[:1])
 
 
+def test_an_echo_that_did_not_fail_costs_its_test_and_values_beside_it():
+    tests = book("assert f() == 1", "assert g() == 1", "f() / 2", "assert h() == 1")
+    echoes = [
+        Canary(4 + place, test, "", "echo", echo=True) for place, test in enumerate((0, 1, 3))
+    ]
+    errors = [cell(failure(evalue=""), count=3)]
+    found = result(cell(), cell(), cell(value("0.5")), cell(failure()), cell(), *errors, cell())
+    settled, notes = settle(tests, found, echoes)
+    assert notes == [
+        "t0: passes with another value in place of the right one, too, so this test proves nothing",
+        "t2: is a value beside tests that pass with any, so this test proves nothing",
+    ]
+    assert [len(one.outputs) for one in settled.cells] == [1, 0, 2, 1]
+    assert settled.cells[2].outputs[0].ename == "CanaryError"
+
+
+def test_an_echo_says_nothing_that_a_canary_has_said():
+    both = [Canary(1, 0, "n", "assert"), Canary(2, 0, "", "echo", echo=True)]
+    _, notes = settle(book("assert f() == 1"), result(cell(), cell(), cell()), both)
+    assert notes == ["t0: assert does not fail any more where it must, so this test proves nothing"]
+
+
 def value(shown):
     data = {"text/plain": shown} if shown else {}
     return {"output_type": "execute_result", "execution_count": 1, "data": data, "metadata": {}}

@@ -2,8 +2,11 @@
 
 A student's code shares a kernel with the tests, and can take the asserts out of them before they run, or the helpers
 that they call. Then a canary passes that must fail, and the test before it does not count. A test that ends in a value,
-which is partial credit, has another that must show a value as it is. Code that can tell a canary from a test is not
-found this way.
+which is partial credit, has another that must show a value as it is.
+
+Echoes are canaries that look like the test: behind everything, a test is executed once more, with something in the place
+of a value that it compares with. They find what acts on the tests alone, and answers that are equal to everything. Code
+that can tell even these from a test is not found.
 """
 
 import ast
@@ -32,6 +35,7 @@ BUILTINS = {
 # nothing of the student's is called on the way to it
 DOTTED = re.compile(r"((\w+\.)*TestCase\(\)\.)?\w+(\.\w+)*")
 NEAR = 0.01  # how far a value may be from what is shown of it, relatively: `%precision`
+ECHOED = "passes with another value in place of the right one, too, so this test proves nothing"
 _random = random.SystemRandom()
 
 
@@ -44,6 +48,7 @@ class Canary(NamedTuple):
         nonce: what its error must say; empty: any error will do
         words: what it is, for the grader
         value: what it must show in place of failing
+        echo: whether it is the test itself, with another value
     """
 
     place: int
@@ -51,10 +56,13 @@ class Canary(NamedTuple):
     nonce: str
     words: str
     value: float | None = None
+    echo: bool = False
 
     @property
     def charge(self) -> str:
         """What is said where it survived."""
+        if self.echo:
+            return ECHOED
         if self.value is None:
             return f"{self.words} does not fail any more where it must, so this test proves nothing"
         return "a value is not shown any more as it is, so this test proves nothing"
@@ -75,6 +83,10 @@ def with_canaries(cells: list[Cell]) -> tuple[list[Cell], list[Canary]]:
             value = _number() + 0.5
             canaries.append(Canary(len(new), place, "", "value", value))
             new.append(_code(str(value)))
+    for place, cell in enumerate(cells):
+        if is_test(cell) and (source := echo(text(cell))):
+            canaries.append(Canary(len(new), place, "", "echo", echo=True))
+            new.append(_code(source))
     return new, canaries
 
 
@@ -111,6 +123,115 @@ def failing(name: str) -> str:
     else:
         return ""
     return f"{{True: None}}[{untrue}]"  # no assert, which has a canary of its own
+
+
+def echo(test: str) -> str:
+    """A test up to one of its comparisons, which is with another value than the test's; empty if it has none.
+
+    Only statements are taken that are executed in any case, and fail then for every right answer.
+    """
+    tree = parsed(test)
+    body = tree.body if tree else []
+    found = [(place, other) for place, one in enumerate(body) if (other := altered(one))]
+    if not found:
+        return ""
+    place, other = _random.choice(found)
+    return ast.unparse(ast.Module([*body[:place], other], []))
+
+
+def altered(statement: ast.stmt) -> ast.stmt | None:
+    """A statement that fails where it would pass, as it compares with another value; None if that is not certain."""
+    match statement:
+        case ast.Assert(test=test, msg=message):
+            found = untrue(test)
+            return found and ast.Assert(found, message)
+        case ast.Expr(value=ast.Call() as call):
+            found = _of_call(call, HELPERS)
+            return found and ast.Expr(found)
+        case ast.If(test=ast.Compare(ops=[ast.NotEq()]) as test, body=[ast.Raise(), *_] as body):
+            return ast.If(_of_sides(test), body, [])
+        case ast.For(target=target, iter=values, body=body) if is_literal(values):
+            for place, one in enumerate(body):
+                if found := altered(one):
+                    return ast.For(target, values, [*body[:place], found], [], lineno=0)
+    return None
+
+
+def untrue(test: ast.expr) -> ast.expr | None:
+    """An expression that is not true where another is; None if that is not certain."""
+    match test:
+        case ast.Compare(ops=[ast.Eq()]):
+            return _of_sides(test)
+        case ast.Compare(
+            left=ast.Call(func=ast.Name(id="abs"), args=[ast.BinOp(left=one, op=ast.Sub())]),
+            ops=[ast.Lt() | ast.LtE()],
+            comparators=[ast.Constant(value=float() | int() as near)],
+        ) if near < 1:
+            far = ast.BinOp(one, ast.Sub(), ast.Constant(_number()))
+            return ast.Compare(ast.Call(test.left.func, [far], []), test.ops, test.comparators)
+        case ast.Call():
+            return _of_call(test, COMPARISONS)
+        case ast.BoolOp(op=ast.And(), values=values):
+            for place, one in enumerate(values):
+                if found := untrue(one):
+                    return ast.BoolOp(test.op, [*values[:place], found, *values[place + 1 :]])
+    return None
+
+
+def _of_sides(test: ast.Compare) -> ast.Compare:
+    """A comparison with another value on the side that is a literal, or on the right."""
+    (right,) = test.comparators
+    if is_literal(test.left) and not is_literal(right):
+        return ast.Compare(_other(test.left), test.ops, [right])
+    return ast.Compare(test.left, test.ops, [_other(right)])
+
+
+def _of_call(call: ast.Call, names: set[str]) -> ast.Call | None:
+    """A call of one of these functions with another value in the place of a literal: what is empty equals anything."""
+    name = ast.unparse(call.func)
+    if name.rpartition(".")[2] not in names or not DOTTED.fullmatch(name):
+        return None
+    match call.args:
+        case [one, other, *more] if is_literal(other):
+            return ast.Call(call.func, [one, _other(other), *more], call.keywords)
+        case [one, *more] if is_literal(one):
+            return ast.Call(call.func, [_other(one), *more], call.keywords)
+    return None
+
+
+def _other(value: ast.expr) -> ast.Constant:
+    """A value of the same kind that nothing is equal to."""
+    known = getattr(value, "value", None)
+    if isinstance(known, str):
+        return ast.Constant(secrets.token_hex(8))
+    return ast.Constant(_number() + 0.5 if isinstance(known, float) else _number())
+
+
+def is_literal(node: ast.expr) -> bool:
+    """Whether it is written out, and no empty collection: what is compared with one may have nothing to compare."""
+    match node:
+        case ast.Constant():
+            return node.value is not Ellipsis
+        case ast.UnaryOp(operand=one):
+            return is_literal(one)
+        case ast.BinOp(left=one, right=other):
+            return is_literal(one) and is_literal(other)
+        case (
+            ast.List(elts=[_, *_] as values)
+            | ast.Tuple(elts=[_, *_] as values)
+            | ast.Set(elts=[_, *_] as values)
+        ):
+            return all(map(is_literal, values))
+        case ast.Dict(keys=[_, *_] as keys, values=values):
+            return all(key and is_literal(key) for key in keys) and all(map(is_literal, values))
+        case ast.Call(func=ast.Name(id="range"), args=[*first, ast.Constant(value=int() as end)]):
+            return all(
+                isinstance(one, ast.Constant) and one.value < end
+                for one in first or [ast.Constant(0)]
+            )
+        case ast.Call(func=ast.Attribute(attr="array"), args=[values]):
+            return is_literal(values)
+    return False
 
 
 def ends_in_value(test: str) -> bool:

@@ -15,11 +15,13 @@ from nbgrader.utils import determine_grade
 from classhub.course.report import Unfit
 from classhub.course.trees import READ, content
 from classhub.grading import salvage
-from classhub.grading.canaries import Canary, is_test, survived
+from classhub.grading.canaries import ECHOED, Canary, ends_in_value, is_test, survived
 
 ROOM = 1 << 20  # bytes of a result beside the outputs
 DESCRIPTION = 4096  # characters of what a kernel says of its language
 DEEPEST = 100  # values in each other: beyond some 480, one submission ended the run
+# of a value beside a test that passes with any
+VALUED = "is a value beside tests that pass with any, so this test proves nothing"
 COUNT = re.compile(r"\bIn\[(\d+)\]")
 # Errors that are told of beside the table: the runner's own, and those of the kernel's end (runner.py).
 TOLD = {
@@ -149,18 +151,36 @@ def _renumbered(output: NotebookNode, numbers: dict[int, int]) -> NotebookNode:
 
 def _disarm(book: NotebookNode, canaries: list[Canary], cells: dict) -> list[str]:
     """Let each test that passed, and whose canary did not fail, have failed itself; what is told of it."""
+    if any(canary.place not in cells for canary in canaries):
+        raise Unfit("the result has not the notebook's cells")
+    found = [
+        canary
+        for canary in canaries
+        if survived(canary, cells[canary.place][0]) and not _failed(book.cells[canary.test])
+    ]
+    others = {canary.test for canary in found if not canary.echo}
+    charges = [
+        (canary.test, canary.charge)
+        for canary in found
+        if not canary.echo or canary.test not in others
+    ]
+    if any(charge == ECHOED for _, charge in charges):
+        charges += [
+            (place, VALUED)
+            for place, cell in enumerate(book.cells)
+            if is_test(cell) and ends_in_value(cell.source) and not _failed(cell)
+        ]
     notes = []
-    for canary in canaries:
-        if canary.place not in cells:
-            raise Unfit("the result has not the notebook's cells")
-        if not survived(canary, cells[canary.place][0]):
-            continue
-        cell = book.cells[canary.test]
-        if any(out.output_type == "error" and out.ename != "CanaryError" for out in cell.outputs):
-            continue  # it has no points; what is wrong may be an honest one's dead kernel
-        cell.outputs.append(error_output("CanaryError", canary.charge))
-        notes.append(f"{cell.metadata.nbgrader.grade_id}: {canary.charge}")
+    for place, charge in charges:
+        cell = book.cells[place]
+        cell.outputs.append(error_output("CanaryError", charge))
+        notes.append(f"{cell.metadata.nbgrader.grade_id}: {charge}")
     return notes
+
+
+def _failed(cell: NotebookNode) -> bool:
+    """Whether a test has no points as it is; what is wrong may be an honest one's dead kernel."""
+    return any(output.output_type == "error" for output in cell.outputs)
 
 
 def _let_the_least_count(book: NotebookNode) -> list[str]:
