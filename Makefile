@@ -84,6 +84,7 @@ lock:  ## renew the pinned Python packages in requirements/
 	$(UV_COMPILE) requirements/build.in --output-file requirements/build.txt
 	$(UV_COMPILE) requirements/salt.in --constraint requirements/build.txt --output-file requirements/salt.txt
 	$(UV_COMPILE) requirements/dev.in --constraint requirements/salt.txt --output-file requirements/dev.txt
+	$(UV_COMPILE) requirements/s3.in --output-file requirements/s3.txt
 
 bench: up  ## run the benchmarks against the lab
 	$(BIN)/python -m bench

@@ -48,7 +48,7 @@ def visits(names: list[str]) -> dict[str, list[Visit]]:
             done = left + chance.uniform(4, 8) if chance.random() < 0.4 else left
             closed = left + chance.uniform(4, 8) if chance.random() < 0.3 else left
             mine.append(Visit(now, name, "", left, done, closed))
-            now = max(left, done) + chance.uniform(0.5, 8)
+            now = max(left, done, closed) + chance.uniform(0.5, 8)
         found[name] = mine
     return found
 

@@ -1,10 +1,8 @@
 #!/bin/bash
 # Gives a fresh Debian or Ubuntu machine what the lab and the tests need: packages, and a Python environment in
-# .cache/venv with the pinned Salt, test tools and linters. Does nothing when all is there.
+# .cache/venv with the pinned Salt, test tools and linters; in .cache/s3 a server for tests. Does nothing when all is there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-
-readonly VENV=.cache/venv
 
 # command -> Debian package that brings it
 declare -rA PACKAGES=(
@@ -70,22 +68,26 @@ install_packages() {
     apt-get install -q -y --no-install-recommends "${missing[@]}"
 }
 
+# install_python <environment> <locks...>, in their order
 install_python() {
-    local want stamp="${VENV}/.classhub"
+    local venv="$1" want lock
+    shift
     # Debian's own Python: one from a version manager may lack what Salt's wheels expect.
-    want="$(/usr/bin/python3 --version; cat requirements/build.txt requirements/dev.txt | sha256sum; pwd)"
-    [[ "$(cat "${stamp}" 2>/dev/null)" != "${want}" ]] || return 0
-    echo "lab: installing Python packages in ${VENV}"
-    /usr/bin/python3 -m venv --clear "${VENV}"
-    local pip=("${VENV}/bin/pip" --disable-pip-version-check install -qq --require-hashes --no-deps)
+    want="$(/usr/bin/python3 --version; cat "$@" | sha256sum; pwd)"
+    [[ "$(cat "${venv}/.classhub" 2>/dev/null)" != "${want}" ]] || return 0
+    echo "lab: installing Python packages in ${venv}"
+    /usr/bin/python3 -m venv --clear "${venv}"
     export PIP_CERT=/etc/ssl/certs/ca-certificates.crt
-    "${pip[@]}" --requirement requirements/build.txt
-    "${pip[@]}" --no-build-isolation --requirement requirements/dev.txt
-    echo "${want}" >"${stamp}"
+    for lock in "$@"; do
+        "${venv}/bin/pip" --disable-pip-version-check install -qq --require-hashes --no-deps --no-build-isolation \
+            --requirement "${lock}"
+    done
+    echo "${want}" >"${venv}/.classhub"
 }
 
 [[ ${EUID} -eq 0 ]] || die "must be run as root: it installs packages and runs containers."
 command -v apt-get >/dev/null || die "needs a machine with apt, Debian or Ubuntu."
 mkdir -p .cache
 install_packages
-install_python
+install_python .cache/venv requirements/build.txt requirements/dev.txt
+install_python .cache/s3 requirements/s3.txt

@@ -24,6 +24,7 @@ from tests.support.saved_class import NOTEBOOK, PASSWORD, SavedClass, saved_clas
 from classhub.backup import databases, guard, record, restoring, settings, snapshots
 from classhub.backup.restic import Snapshot, literal, nanoseconds
 from classhub.course.report import Refused
+from tests.support.loading import ROOT
 from tests.support.submissions import fill, small_disk
 from tests.support.waiting import wait_until
 
@@ -934,14 +935,13 @@ def test_a_repository_by_sftp(lesson):
     assert "it cannot be reached" in answer.error
 
 
-@pytest.mark.skipif(
-    not shutil.which("moto_server"), reason="needs moto_server: pip install 'moto[server,s3]'"
-)
 def test_a_repository_in_an_object_store(lesson):
     key = {"AWS_ACCESS_KEY_ID": "example", "AWS_SECRET_ACCESS_KEY": "not-a-secret"}
     store = {"repository": "s3:http://127.0.0.1:22988/class", "environment": key}
     lesson.configure(**store)
-    with subprocess.Popen(["moto_server", "-H", "127.0.0.1", "-p", "22988"]) as server:
+    with subprocess.Popen(
+        [ROOT / ".cache/s3/bin/moto_server", "-H", "127.0.0.1", "-p", "22988"]
+    ) as server:
         try:
             wait_until("the store answers", lambda: lesson.say("backup").code == 0, 60)
             assert lesson.say("drill").code == 0

@@ -97,9 +97,10 @@ class ClassGradebook(Gradebook):
             self.notebooks = [one.name for one in found[0].notebooks] if found else []
         except SQLAlchemyError as error:
             raise Refused(f"{path} cannot be used: {error}") from error
+        finally:
+            self.let_go()
         if not self.notebooks:
             raise Refused(_unknown(assignment))
-        self.let_go()
 
     def close(self) -> None:
         """Nothing: nbgrader's preprocessors close what they opened, and this stays open for the next."""
