@@ -15,6 +15,17 @@ Hub virtual environment is there:
     - require:
       - pkg: Hub packages are installed
 
+{%- if pillar["classhub"]["backup"]["repository"] %}
+
+# A newer JupyterHub brings its database up to date, and an older one cannot read that. What cannot be saved is not upgraded.
+Hub is saved before its packages change:
+  cmd.run:
+    - name: systemctl start classhub-backup.service
+    - onlyif: test -e /opt/jupyterhub/requirements.sha256 && systemctl cat classhub-backup.service
+    - prereq:
+      - file: Hub lock is there
+{%- endif %}
+
 Hub lock is there:
   file.managed:
     - name: /opt/jupyterhub/requirements.txt

@@ -59,6 +59,32 @@ def test_a_unit_that_fails_is_seen(site):
     assert verb("snapshots")["table"]["backup"].startswith("done")
 
 
+def test_the_hub_is_saved_before_its_packages_change(site):
+    """As where an older version of classhub was deployed; and not at all where it cannot be saved."""
+    lock, trouble = (
+        "/opt/jupyterhub/requirements.txt",
+        "/run/systemd/system/classhub-backup.service.d",
+    )
+    before = len(verb("snapshots")["summary"]["snapshots"])
+    lab.shell(
+        "hub",
+        f"echo '# older' >>{lock}; mkdir {trouble}; "
+        f"printf '[Service]\\nExecStartPre=false\\n' >{trouble}/x.conf; systemctl daemon-reload",
+    )
+    try:
+        failed = lab.lines(lab.apply("hub", "hub.venv"), "failed")
+    finally:
+        lab.shell("hub", f"rm -r {trouble}; systemctl daemon-reload")
+    assert ["Hub is saved before its packages change" in line for line in failed] == [True], failed
+    assert lab.on("hub", "tail", "-1", lock) == "# older"
+    applied = lab.apply("hub", "hub.venv")
+    assert not lab.lines(applied, "failed")
+    assert len(lab.lines(applied, "changed")) == 2
+    assert lab.on("hub", "tail", "-1", lock) != "# older"
+    assert len(verb("snapshots")["summary"]["snapshots"]) == before + 1
+    assert not lab.lines(lab.apply("hub", "hub.venv"), "changed")
+
+
 def work(site: Site) -> tuple[dict[str, str], str]:
     """A student with a file and a grade; what the hub must still have afterwards."""
     bob = Student("bob", site).sign_in()
