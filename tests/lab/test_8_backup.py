@@ -79,7 +79,7 @@ def test_the_hub_is_saved_before_its_packages_change(site):
     assert lab.on("hub", "tail", "-1", lock) == "# older"
     applied = lab.apply("hub", "hub.venv")
     assert not lab.lines(applied, "failed")
-    assert len(lab.lines(applied, "changed")) == 2
+    assert "Hub is saved before" in lab.lines(applied, "changed")[0]
     assert lab.on("hub", "tail", "-1", lock) != "# older"
     assert len(verb("snapshots")["summary"]["snapshots"]) == before + 1
     assert not lab.lines(lab.apply("hub", "hub.venv"), "changed")
