@@ -419,7 +419,17 @@ def peeking(book: NotebookNode) -> None:
     book.cells.append(v4.new_code_cell("print('PEEKED', *In)"))
 
 
+def tidying(book: NotebookNode) -> None:
+    book.cells.append(v4.new_code_cell("get_ipython().ast_transformers.clear()"))
+
+
 LUCK = {
+    "tidy": Try(
+        "`assert` taken out where it has no message, and put back by a cell behind the tests",
+        TELL,
+        points=5,
+        change=tidying,
+    ),
     "small": Try(
         "`assert` taken out where it has no message and no large number: echoes have one",
         SMALL,

@@ -29,6 +29,7 @@ def test_each_test_gets_a_canary_and_nothing_else_does():
     assert planted == [2, 5, 7]
     assert [canary.test for canary in found] == [1, 3, 1]
     assert [canary.echo for canary in found] == [False, False, True]
+    assert new[7]["source"].startswith("%xmode Minimal\nassert x == ")
     assert [cell for place, cell in enumerate(new) if place not in planted] == cells
     assert all("nbgrader" not in new[place]["metadata"] for place in planted)
 
