@@ -1,5 +1,6 @@
-"""Upgrades with students at work: of the engine on a node, and of classhub itself."""
+"""Upgrades with students at work: of the engine on a node, of the image, and of classhub itself."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -95,6 +96,42 @@ def test_an_engine_is_upgraded_when_its_students_have_gone(newer, student, quiet
         assert journey.start(ada) == newer
     finally:
         lab.salt_run("classhub.resume", other)
+
+
+# -- the image
+
+
+@pytest.mark.long
+def test_an_image_rolls_out_and_back_and_stops_nobody(quiet, student):
+    """Who is at work keeps the image; who starts next gets the new one, and after it was put back the old one."""
+    before = lab.student_image()
+    ada, bob, cleo = student("ada"), student("bob"), student("cleo")
+    journey.start(ada)
+    kernel = ada.kernel()
+    kernel.run(COUNTER)
+    begun = kernel.value("counted")
+    try:
+        with lab.settings({"image": {"packages": ["git", "nano", "less", "procps", "tree"]}}):
+            lab.salt_run("classhub.deploy", timeout=3600)
+            newer = lab.student_image()
+            assert newer != before
+            journey.start(bob)
+            assert image_of("bob") == newer
+            assert "/usr/bin/tree" in bob.terminal().run("command -v tree")
+    finally:
+        began = time.monotonic()
+        lab.salt_run("classhub.deploy", timeout=3600)
+    print(f"rolled back in {time.monotonic() - began:.0f} s")
+    assert lab.student_image() == before
+    journey.start(cleo)
+    assert [image_of(name) for name in ("ada", "bob", "cleo")] == [before, newer, before]
+    assert goes_on(kernel, begun)
+
+
+def image_of(user: str) -> str:
+    """The image of a user's server, as the class names it."""
+    told = lab.docker("hub", "service", "inspect", f"jupyter-{user}")
+    return json.loads(told)[0]["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]
 
 
 # -- classhub
