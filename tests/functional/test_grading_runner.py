@@ -123,6 +123,15 @@ def test_the_submission_as_a_whole_has_a_limit():
     assert set(found.errors()[5:]) == {"GradingTimeout"}
 
 
+def test_echoes_have_a_time_of_their_own():
+    """The cells behind a notebook's own cost the other notebooks nothing."""
+    sleep = "import time\ntime.sleep(3)"
+    books = {"a.ipynb": notebook("1", sleep, sleep), "b.ipynb": notebook(sleep, "2")}
+    found = Run(books, {}, timeout=6, seconds=6, echoes={"a.ipynb": 1, "b.ipynb": 2})
+    assert found.errors("a.ipynb") == ["", "", ""]
+    assert found.errors("b.ipynb") == ["", ""]
+
+
 def test_a_kernel_that_there_is_not_costs_the_notebook_alone():
     found = Run({"a.ipynb": notebook("1", kernel="none"), "b.ipynb": notebook("1")}, {})
     assert found.errors("a.ipynb") == ["GradingError"]

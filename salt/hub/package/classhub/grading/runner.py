@@ -6,7 +6,8 @@ it reads anything. The job is emptied before any code of the submission runs, as
 written when nothing of the submission runs any more. Both files are there already, as the container can make none
 beside them.
 
-    job: {"timeout": seconds a cell, "seconds": for all, "output": characters for all, "notebooks": {name: notebook}}
+    job: {"timeout": seconds a cell, "seconds": for all, "output": characters for all, "notebooks": {name: notebook},
+        "echoes": {name: index of the first of the cells behind the notebook's own, which have a time of their own}}
     result: {"digest": sha256 of the job, "notebooks": {name: {
         "cells": {index: {"outputs": [], "execution_count": n}}, "language_info": {}, "widgets": {}}}}
 
@@ -38,6 +39,7 @@ PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 4, 24, 38
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 CAPABILITIES = 64  # as many as there can be
 GRACE = 5  # seconds in which an interrupted kernel answers again
+ECHOES = 60  # seconds for the echoes of all notebooks; who has none left has lost nothing
 ENDING = 60  # seconds in which processes end that are killed; hundreds share a part of a core
 MESSAGE = 64 << 20  # bytes of one message of a kernel
 COST = 500  # characters that a message counts for, beside its own: each is work for whoever reads the result
@@ -275,20 +277,35 @@ def note_error(cell, cell_index, execute_reply) -> None:
         cell.outputs.append(from_dict({"output_type": "error", **error}))
 
 
-async def execute(notebook, job: dict, cwd: str, until: float) -> dict:
-    """Execute a notebook; what came of it."""
+async def execute(
+    notebook, job: dict, cwd: str, until: float, echoes: int, spare: float
+) -> tuple[dict, float]:
+    """Execute a notebook.
+
+    Args:
+        until: when it must have ended, by the loop's clock
+        echoes: index of the first echo
+        spare: seconds that echoes may take beyond that
+
+    Returns:
+        what came of it, and the seconds that its echoes took.
+    """
     from nbformat.notebooknode import from_dict
 
     client = make_client(notebook, job, cwd)
-    done = 0
+    done, now = 0, asyncio.get_running_loop().time
+    began = until
     try:
-        async with asyncio.timeout_at(until), client.async_setup_kernel(cwd=cwd):
+        async with asyncio.timeout_at(until) as limit, client.async_setup_kernel(cwd=cwd):
             for number in (signal.SIGINT, signal.SIGTERM):  # nbclient would end at them
                 asyncio.get_running_loop().remove_signal_handler(number)
                 signal.signal(number, signal.SIG_IGN)
             reply = await client.async_wait_for_reply(client.kc.kernel_info())
             notebook.metadata["language_info"] = reply["content"]["language_info"]
             for index, cell in enumerate(notebook.cells):
+                if index == echoes:
+                    began, until = now(), now() + spare
+                    limit.reschedule(until)
                 await execute_cell(client, cell, index)
                 done = index + 1
             client.set_widgets_metadata()
@@ -297,12 +314,12 @@ async def execute(notebook, job: dict, cwd: str, until: float) -> dict:
         stop = failure(*error.args)
     except Exception as error:  # of a kernel that a student's code has in its hands
         stop = failure("GradingError", f"{type(error).__name__}: {error}"[:2000])
-    if stop and asyncio.get_running_loop().time() >= until:  # whatever that looked like to nbclient
+    if stop and now() >= until:  # whatever that looked like to nbclient
         stop = failure("GradingTimeout", f"the submission took longer than {job['seconds']} s")
     for cell in notebook.cells[done:]:
         if stop and cell.cell_type == "code":
             cell.outputs = [*cell.get("outputs", []), from_dict(stop)]
-    return told(notebook)
+    return told(notebook), max(0.0, now() - began)
 
 
 async def execute_cell(client, cell, index: int) -> None:
@@ -419,11 +436,13 @@ def run(job: dict, cwd: str, spared: set[int]) -> dict:
     import zmq
 
     zmq.Context.instance().setsockopt(zmq.MAXMSGSIZE, MESSAGE)
-    results = {}
+    results, spare = {}, ECHOES
     end = time.monotonic() + job["seconds"]
     for name, book in sorted(job["notebooks"].items()):
         notebook = nbformat.from_dict(book)
-        results[name] = asyncio.run(execute(notebook, job, cwd, end))
+        echoes = job.get("echoes", {}).get(name, len(notebook.cells))
+        results[name], took = asyncio.run(execute(notebook, job, cwd, end, echoes, spare))
+        end, spare = end + took, max(0.0, spare - took)
         end_others(spared)
         for process in spared - {1}:  # as all are stopped
             with contextlib.suppress(ProcessLookupError):

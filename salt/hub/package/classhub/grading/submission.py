@@ -154,17 +154,19 @@ class Bench:
     def _job(self, books: dict[str, NotebookNode], found: Prepared) -> dict:
         """What the runner is to do: runner.py."""
         limits = self.settings.grading
-        executed = {}
+        executed, echoes = {}, {}
         for name, book in books.items():
-            cells, found.canaries[name] = list(book.cells), []
+            cells, canaries = list(book.cells), []
             if is_python(self.skeletons[name].metadata):
-                cells, found.canaries[name] = with_canaries(cells)
-            executed[name] = {**book, "cells": cells}
+                cells, canaries = with_canaries(cells)
+            executed[name], found.canaries[name] = {**book, "cells": cells}, canaries
+            echoes[name] = len(cells) - sum(canary.echo for canary in canaries)
         return {
             "timeout": limits.cell_seconds,
             "seconds": limits.seconds,
             "output": limits.output,
             "notebooks": executed,
+            "echoes": echoes,
             "secret": secrets.token_hex(16),  # no code that runs can make up the digest of the job
         }
 
