@@ -56,7 +56,7 @@ check_machine() {
 # Writes standard input to $1 with mode $2 when that changes it.
 put() {
     local path="$1" mode="$2" new
-    new="$(mktemp)"
+    new="$(mktemp -p /run)" # /tmp may just be emptied: a machine that boots
     cat >"${new}"
     if ! cmp -s "${new}" "${path}"; then
         install -D -m "${mode}" "${new}" "${path}"
@@ -82,7 +82,7 @@ trust_ca_bundle() {
     local bundle="$1" authorities=/usr/local/share/ca-certificates target work
     target="${authorities}/classhub"
     [[ -r ${bundle} ]] || die "cannot read the CA bundle ${bundle}."
-    work="$(mktemp -d -p /run)" # /tmp may just be emptied: a machine that boots
+    work="$(mktemp -d -p /run)"
     awk -v dir="${work}" -v begin="-----BEGIN CERTIFICATE-----" -v end="-----END CERTIFICATE-----" '
         { sub(/\r$/, "") }
         sub(".*" begin, begin) { file = sprintf("%s/site-%d.crt", dir, ++n) }
