@@ -38,6 +38,7 @@ recreate: setup  ## make one host anew, bare: make recreate HOST=node1
 	@$(LAB) recreate $(HOST)
 
 test: lint test-tree test-unit test-functional test-integration test-lab  ## all tests; the lab is made anew, and gone after
+	@echo "make test: not run, for they take long: kernel NFS in virtual machines (make test-vm), whole terms and full classes (make test-long)"
 
 test-fast: lint test-tree test-unit test-functional  ## the tests that need no lab and no daemons
 
