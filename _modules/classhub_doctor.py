@@ -353,6 +353,10 @@ def _backup() -> str:
         f"{verb} {how}" for verb, how in told["table"].items() if how.startswith("failed")
     ]:
         raise CommandExecutionError("; ".join(failed))
+    if told["table"]["backup"].startswith("skipped"):
+        raise _Doubt(
+            "nothing is saved yet: the first backup begins two minutes after the class is there"
+        )
     return f"{len(told['summary']['snapshots'])} snapshots, and nothing is overdue"
 
 

@@ -112,6 +112,13 @@ def test_a_file_that_was_deleted_comes_from_the_newest_snapshot_that_has_it(less
     assert (lesson.home / "ada/ps1").stat().st_uid == lesson.uid("ada")
 
 
+def test_a_class_that_was_never_saved_has_not_failed(lesson):
+    """The doctor may come before the first backup."""
+    answer = lesson.say("snapshots")
+    assert answer.table["backup"] == "skipped: has not run yet"
+    assert answer.code == 0
+
+
 def test_it_is_said_which_snapshots_have_it(lesson):
     saved(lesson)
     lesson.write("ada", "late.txt", "x")

@@ -118,6 +118,12 @@ def test_backup(doctor):
     settings["backup"] = {"repository": ""}
     assert made(doctor, doctor._backup)["result"] == "warning"
     settings["backup"]["repository"] = "/mnt/backup"
+    told = {
+        "table": {"backup": "skipped: has not run yet", "drill": "done: now"},
+        "summary": {"snapshots": []},
+    }
+    doctor.__salt__["classhub.snapshots"] = lambda: told
+    assert made(doctor, doctor._backup)["result"] == "warning"
     told = {"table": {"backup": "done: now", "drill": "done: now"}, "summary": {"snapshots": ["a"]}}
     doctor.__salt__["classhub.snapshots"] = lambda: told
     assert made(doctor, doctor._backup)["told"] == "1 snapshots, and nothing is overdue"

@@ -35,7 +35,8 @@ def snapshots(settings: Settings) -> Report:
                 raise
             found = []
     table = health(settings)
-    if ident and not table["backup"].startswith("failed"):
+    ran = found or not table["backup"].startswith("skipped")
+    if ident and ran and not table["backup"].startswith("failed"):
         table["backup"] = _age(settings, found) or table["backup"]
     listed = [
         {"snapshot": one.name, "time": shown(one.time, settings), "trees": list(one.paths)}
