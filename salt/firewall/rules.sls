@@ -3,7 +3,8 @@
 # Comes before the engine: no container runs without it.
 {%- set classhub = pillar["classhub"] %}
 {%- set firewall = classhub["firewall"] %}
-{%- set names = grains["dns"].get("ip4_nameservers", []) | reject("match", "127[.]") | list %}
+{#- a host that resolves no names has no such grain #}
+{%- set names = grains.get("dns", {}).get("ip4_nameservers", []) | reject("match", "127[.]") | list %}
 include:
   - common.packages
 
