@@ -36,7 +36,6 @@ BUILTINS = {
 DOTTED = re.compile(r"((\w+\.)*TestCase\(\)\.)?\w+(\.\w+)*")
 NEAR = 0.01  # how far a value may be from what is shown of it, relatively: `%precision`
 QUICK = "%xmode Minimal\n"  # a traceback that nobody sees would take 30 ms each
-ECHOED = "passes with another value in place of the right one, too, so this test proves nothing"
 _random = random.SystemRandom()
 
 
@@ -63,7 +62,7 @@ class Canary(NamedTuple):
     def charge(self) -> str:
         """What is said where it survived."""
         if self.echo:
-            return ECHOED
+            return "passes with another value in place of the right one, too, so this test proves nothing"
         if self.value is None:
             return f"{self.words} does not fail any more where it must, so this test proves nothing"
         return "a value is not shown any more as it is, so this test proves nothing"

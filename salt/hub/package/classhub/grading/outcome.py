@@ -15,7 +15,7 @@ from nbgrader.utils import determine_grade
 from classhub.course.report import Unfit
 from classhub.course.trees import READ, content
 from classhub.grading import salvage
-from classhub.grading.canaries import ECHOED, Canary, ends_in_value, is_test, survived
+from classhub.grading.canaries import Canary, ends_in_value, is_test, survived
 
 ROOM = 1 << 20  # bytes of a result beside the outputs
 DESCRIPTION = 4096  # characters of what a kernel says of its language
@@ -159,12 +159,9 @@ def _disarm(book: NotebookNode, canaries: list[Canary], cells: dict) -> list[str
         if survived(canary, cells[canary.place][0]) and not _failed(book.cells[canary.test])
     ]
     others = {canary.test for canary in found if not canary.echo}
-    charges = [
-        (canary.test, canary.charge)
-        for canary in found
-        if not canary.echo or canary.test not in others
-    ]
-    if any(charge == ECHOED for _, charge in charges):
+    found = [canary for canary in found if not canary.echo or canary.test not in others]
+    charges = [(canary.test, canary.charge) for canary in found]
+    if any(canary.echo for canary in found):
         charges += [
             (place, VALUED)
             for place, cell in enumerate(book.cells)
