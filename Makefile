@@ -3,7 +3,7 @@
 
 BIN := .cache/venv/bin
 LAB := $(BIN)/python -m lab
-PYTEST := $(BIN)/pytest
+PYTEST := $(BIN)/pytest --durations=20
 SHELL_SCRIPTS = bootstrap.sh lab/setup.sh .ci/run salt/hub/files/restore-routes
 
 .DEFAULT_GOAL := help
