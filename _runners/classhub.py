@@ -745,7 +745,8 @@ def doctor(proof: bool = True) -> dict:
     for host in here:
         clock, answer = clocks.get(host), answers.get(host)
         if not _is_answer(clock) or not _is_answer(answer):
-            why = answer.get("ret") if isinstance(answer, dict) else "no answer"
+            bad = answer if _is_answer(clock) else clock
+            why = bad.get("ret") if isinstance(bad, dict) else "no answer"
             told[host] = [say("examined", "failed", str(why), f"salt {host} saltutil.sync_all")]
             continue
         told[host] = [
