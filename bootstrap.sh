@@ -181,7 +181,7 @@ Wants=network-online.target
 [Service]
 Type=notify
 NotifyAccess=all
-ExecStart=${VENV}/bin/salt-master
+ExecStart=${VENV}/bin/python3 ${HERE}/bin/salt-master
 # The job cache holds what minions returned: root's business alone.
 UMask=0077
 TimeoutStopSec=30
@@ -340,7 +340,7 @@ setup_master() {
         [[ -z ${interface} ]] || echo "interface: ${interface}"
     } | put /etc/salt/master.d/classhub.conf 0644
     master_unit | put /etc/systemd/system/salt-master.service 0644
-    run_unit salt-master.service /etc/salt/master.d/classhub.conf
+    run_unit salt-master.service /etc/salt/master.d/classhub.conf "${HERE}/bin/salt-master"
     [[ -z ${api} ]] || setup_api
     booted_with_systemd || return 0
     wait_for_file /etc/salt/pki/master/master.pub

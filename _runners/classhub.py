@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import salt.client
@@ -1268,9 +1268,16 @@ def _ask_hub(function: str, args: tuple, kwargs: dict, **options: object) -> dic
     return answer | {"hub": hub}
 
 
-def _asked(target: str | list[str], function: str, *words: object, **options: object) -> dict:
-    """What minions answer, and sign."""
-    return __utils__["classhub_signed.ask"](__opts__, target, function, *words, **options)
+def _asked(
+    target: str | list[str],
+    function: str,
+    args: Sequence = (),
+    kwargs: dict | None = None,
+    **options: object,
+) -> dict:
+    """What minions answer, with the exit code of each."""
+    with salt.client.get_local_client(__opts__["conf_file"]) as client:
+        return client.cmd(target, function, args, kwarg=kwargs, full_return=True, **options)
 
 
 def _everybody_answers() -> list[str]:
@@ -1297,7 +1304,10 @@ def _everybody_answers() -> list[str]:
 
 
 def _is_answer(answer: object) -> bool:
-    return isinstance(answer, dict) and not answer.get("retcode")
+    """Whether it is one, and neither an error nor what Salt says in the place of a silent minion."""
+    if not isinstance(answer, dict) or answer.get("retcode"):
+        return False
+    return not isinstance(answer.get("ret"), str)
 
 
 def _is_here(answer: object) -> bool:

@@ -91,7 +91,7 @@ def start(kind: str) -> None:
         kill_leftovers()
         with (LOGS / "master.out").open("ab") as out:
             subprocess.Popen(
-                [VENV / "bin/salt-master", f"--config-dir={ETC}"],
+                [VENV / "bin/python3", REPO / "bin/salt-master", f"--config-dir={ETC}"],
                 cwd=REPO,
                 stdout=out,
                 stderr=out,

@@ -7,6 +7,7 @@ or a faulty class, which gets `check` alone.
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -93,6 +94,8 @@ def running(salt_factories, scratch):
     keys = {"gpg_keydir": str(scratch / "gpgkeys")}
     overrides = production(scratch) | keys | {"auto_accept": True, "worker_threads": 3}
     master = salt_factories.salt_master_daemon("master", overrides=overrides)
+    master.script_name = str(ROOT / "bin/salt-master")
+    master.python_executable = sys.executable
     environment = without_docker(scratch / "bin")
     quick = {"enable_gpu_grains": False, "enable_fqdns_grains": False, "log_level_logfile": "info"}
     with contextlib.ExitStack() as stack, ThreadPoolExecutor() as pool:

@@ -33,8 +33,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def hosts() -> list[str]:
     """Running hosts whose minions answer; made from nothing where the tests may do that."""
     if FRESH:
-        lab.lab("down")
-        lab.lab("hosts")
+        try:
+            lab.lab("down")
+            lab.lab("hosts")
+        except lab.CommandFailed as failure:  # once, and not for each of the tests
+            pytest.exit(f"the lab's hosts did not come up\n{failure}", returncode=1)
     assert lab.hosts(), "no lab runs: `make up`, or set CLASSHUB_LAB_FRESH=1"
     lab.wait_for_minions()
     return lab.hosts()

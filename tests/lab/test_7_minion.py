@@ -9,14 +9,12 @@ from typing import Any
 
 import pytest
 import salt.config
-from salt.client import get_local_client
 from salt.utils.event import SaltEvent, get_event
 
 from tests.lab import journey
-from tests.support import lab, loading, taken_over
+from tests.support import lab, taken_over
 from tests.support.taken_over import refused
 
-ask = loading.load("utils", "classhub_signed").ask
 MASTER = "10.77.0.1"
 OTHER_KEY = f"""
 import tempfile
@@ -151,8 +149,8 @@ def test_requests_without_a_key(site):
 
 def test_a_forged_start_brings_modules_to_whom_it_names(bus):
     for ident in taken_over.IDS:
-        happened("salt/minion/hub/start", {"id": ident, "cmd": "_minion_event"})
-    happened("salt/minion/proxy/start", {"id": "proxy", "tgt": "*", "fun": "cmd.run"})
+        happened("salt/minion/node1/start", {"id": ident, "cmd": "_minion_event"})
+    happened("salt/minion/node1/start", {"id": "proxy", "tgt": "*", "fun": "cmd.run"})
     events = until(
         bus,
         "salt/job/",
@@ -178,28 +176,18 @@ def test_the_reactor_is_not_taught(bus):
     assert not [tag for tag in done if "reactors" in tag]
 
 
-@pytest.mark.parametrize("way", ["_return", "_syndic_return"])
-def test_an_answer_in_the_hubs_name_is_believed(site, opts, way):
-    """What Salt 3008.3 lets through; the page tells it."""
-    with get_local_client(mopts=opts) as client:
-        jid = client.run_job("hub", "test.sleep", [5])["jid"]
-        forged = {
-            "_return": {"fun": "test.sleep", "resource_id": "hub", "return": "forged"},
-            "_syndic_return": {"return": {"hub": {"return": "forged"}}},
-        }
-        asked((way, {"jid": jid, **forged[way]}))
-        assert client.get_cache_returns(jid)["hub"]["ret"] == "forged"
-
-
-def test_an_answer_to_classhub_has_to_be_signed(site, opts, bus):
+def test_an_answer_in_the_hubs_name(site, bus):
+    """To `salt`, and so to all that classhub asks; the hub's own is what is told and kept."""
     with ThreadPoolExecutor(1) as pool:
-        asking = pool.submit(ask, opts, ["hub"], "test.sleep", [15], tgt_type="list")
-        job = until(bus, "salt/job/", lambda e: e["data"].get("fun") == "classhub_signed.answer")
-        said = {"fun": "classhub_signed.answer", "retcode": 0, "return": "forged"}
-        asked(("_return", {"jid": job[-1]["data"]["jid"], "resource_id": "hub", **said}))
-        answer = asking.result(90)["hub"]
-    assert "not signed by it" in answer["ret"], answer
-    assert answer["retcode"] == 1
+        asking = pool.submit(lab.salt, "hub", "test.sleep", "15")
+        job = until(bus, "salt/job/", lambda event: event["data"].get("fun") == "test.sleep")
+        jid = job[-1]["data"]["jid"]
+        ways = taken_over.answers_for_another(jid, "hub", "forged")
+        for name, answer in zip(ways, asked(*ways.values()), strict=True):
+            assert refused(answer), (name, answer)
+        assert asking.result(90) == {"hub": True}
+    kept = json.loads(lab.run(lab.salt_command("salt-run"), "--out=json", "jobs.lookup_jid", jid))
+    assert kept == {"hub": True}
 
 
 def test_after_all_of_it_a_student_works(quiet, student):

@@ -63,14 +63,20 @@ def shell(host: str, script: str, check: bool = True, timeout: float = 120) -> s
 
 
 def lab(*argv: str, timeout: float = 1800, **environment: str) -> None:
-    """A command of `python -m lab`, its output on the test's own."""
-    subprocess.run(
+    """A command of `python -m lab`; what it says is on the test's own output, and in its failure."""
+    done = subprocess.run(
         [sys.executable, "-m", "lab", *argv],
         cwd=ROOT,
-        check=True,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         timeout=timeout,
         env={**os.environ, **environment},
     )
+    print(done.stdout)
+    if done.returncode:
+        raise CommandFailed(f"python -m lab {' '.join(argv)}: {done.stdout[-4000:]}")
 
 
 def hosts() -> list[str]:

@@ -145,6 +145,35 @@ CLAIMS = {  # about itself, of a minion that asks for its pillar
     "extra data": {"extra_minion_data": {"id": "hub", "minion_id": "hub"}},
 }
 
+
+def answers_for_another(jid, host, said):
+    """Ways to answer a job in the name of another host: {name: (what is asked of the master, what goes with it)}."""
+    whole = {"id": host, "jid": jid, "fun": "test.sleep", "return": said, "retcode": 0}
+    returned = {"jid": jid, "fun": "test.sleep", "return": said}
+    tag = f"salt/job/{jid}/ret/{host}"
+    return {
+        "resource": ("_return", returned | {"resource_id": host}),
+        "resource of the same name": ("_return", returned | {"resource_id": host, "id": host}),
+        "syndic": ("_syndic_return", {"jid": jid, "return": {host: {"return": said}}}),
+        "syndic of many": (
+            "_syndic_return",
+            {"load": [{"jid": jid, "id": "node1", "return": {host: {"return": said}}}]},
+        ),
+        "event": ("_minion_event", {"events": [{"tag": tag, "data": whole}]}),
+        "event by the job's id": ("_minion_event", {"events": [{"tag": jid, "data": whole}]}),
+        "event by another start": (
+            "_minion_event",
+            {"events": [{"tag": f"salt/job/{jid}/start/{host}", "data": whole}]},
+        ),
+        "event alone": ("_minion_event", {"tag": tag, "data": whole, **whole}),
+        "event in bytes": ("_minion_event", {"tag": tag.encode(), "data": whole, **whole}),
+        "event of a syndic": (
+            "_minion_event",
+            {"pretag": "salt/job", "events": [{"tag": f"{jid}/ret/{host}", "data": whole}]},
+        ),
+    }
+
+
 IDS = [  # of whom an event says that it has started
     "hub",
     "*",

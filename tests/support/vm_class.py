@@ -87,8 +87,12 @@ def failures(states: dict[str, Any]) -> list[str]:
 
 
 def changes(states: dict[str, Any]) -> dict[str, Any]:
-    """What changed, or would, in the results of one host."""
-    return {name: said["changes"] for name, said in states.items() if said["changes"]}
+    """What changed, or would, in the results of one host: not every state that would do something says what."""
+    return {
+        name: said["changes"]
+        for name, said in states.items()
+        if said["changes"] or said["result"] is None
+    }
 
 
 @contextlib.contextmanager
@@ -165,7 +169,7 @@ def _free_ports(count: int) -> list[int]:
 
 def _start(config: Path, scratch: Path) -> subprocess.Popen[bytes]:
     command = ["setpriv", "--pdeathsig", "TERM", "--"]
-    command += [str(Path(sys.executable).parent / "salt-master"), f"--config-dir={config}"]
+    command += [sys.executable, str(ROOT / "bin/salt-master"), f"--config-dir={config}"]
     with (scratch / "master.out").open("ab") as out:
         master = subprocess.Popen(
             command, cwd=scratch, stdout=out, stderr=out, start_new_session=True, umask=0o077

@@ -139,7 +139,6 @@ def test_tests_of_what_was_tried_exist(page, least):
 
 NO_ATTACKS = {
     "test_the_client_speaks_to_the_master",
-    "test_what_is_signed_is_told",
     "test_states_are_served",
     "test_the_firewall_is_in_force_now_and_at_boot",
     "test_rules_that_somebody_flushed_come_back",

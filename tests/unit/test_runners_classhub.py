@@ -70,12 +70,7 @@ def runner(client, orchestrated, recorded, monkeypatch):
     monkeypatch.setattr(module, "__user__", "root", raising=False)
     monkeypatch.setattr(module, "__jid__", "20300101", raising=False)
 
-    def ask(opts, target, function, args=(), kwargs=None, **options):
-        with module.salt.client.get_local_client(opts["conf_file"]) as asked:
-            return asked.cmd(target, function, args, kwarg=kwargs, **options)
-
     utils = {
-        "classhub_signed.ask": ask,
         "classhub_staff.bypasses": load("utils", "classhub_staff").bypasses,
         "classhub_audit.audit_file": lambda opts: "audit",
         "classhub_audit.append": lambda file, **entry: recorded.append(entry),

@@ -38,7 +38,7 @@ WORDS = (
     (
         (
             r"Permission denied \(|Host key verification failed|Could not resolve hostname|Connection (refused|timed out|closed)"
-            "|No route to host|no such host|i/o timeout|ssh command exited"
+            "|No route to host|no such host|i/o timeout|ssh command exited|unable to start the sftp session"
         ),
         "it cannot be reached",
     ),
@@ -211,7 +211,9 @@ class Restic:
         """
         words = ["restore", snapshot.id, "--target", str(top), "--verify", "--no-lock"]
         done = self.run(*words, *(f"--include={literal(path)}" for path in paths), codes=(0, 1))
-        failed = dict(IGNORING.findall(done.stderr))
+        failed: dict[str, str] = {}
+        for path, why in IGNORING.findall(done.stderr):
+            failed.setdefault(path, why)  # a file without its content has no times to set either
         if done.returncode and not failed:
             raise self.trouble(done.stderr)
         return failed
