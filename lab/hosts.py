@@ -188,13 +188,13 @@ def connect(hosts: list[Host]) -> None:
         fingerprints = list(pool.map(bootstrap, hosts))
     ids = [host.id for host in hosts]
     master.accept(dict(zip(ids, fingerprints, strict=True)))
-    wait_until("all minions answer", lambda: master.answering(ids) == set(ids), 120)
+    wait_until("all minions answer", lambda: master.answering(ids) == set(ids), 300)
 
 
 def bootstrap(host: Host) -> str:
     """Run bootstrap.sh on a host; return the key fingerprint it prints."""
     wait_until(
-        f"systemd runs on {host.id}", lambda: system_state(host) in ("running", "degraded"), 90
+        f"systemd runs on {host.id}", lambda: system_state(host) in ("running", "degraded"), 240
     )
     with tempfile.TemporaryDirectory(dir=CACHE, prefix="bootstrap-") as work:
         bundle = images.site_ca_bundle()

@@ -9,9 +9,10 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-from lab.common import CACHE, LOGS, REPO, LabError, run, succeeds
+from lab.common import CACHE, LOGS, REPO, LabError, run, say, succeeds
 
 BASE_TAR = CACHE / "base.tar"
 BASE_SUITE = "bookworm"
@@ -49,11 +50,20 @@ def make_base() -> None:
         root = Path(work) / "root"
         argv = ["debootstrap", "--variant=minbase", "--include=ca-certificates"]
         argv += ["--keyring=/usr/share/keyrings/debian-archive-keyring.gpg"]
-        run([*argv, BASE_SUITE, str(root)])
+        once_more(lambda: run([*argv, BASE_SUITE, str(root)]))
         slim(root)
         part = Path(work) / "base.tar"
         run(["tar", "--numeric-owner", "--exclude=./dev/*", "-C", root, "-cf", part, "."])
         part.rename(BASE_TAR)
+
+
+def once_more(work: Callable[[], object]) -> None:
+    """Do what fetches packages, and do it again where that fails: an index may not answer for a moment."""
+    try:
+        work()
+    except LabError as error:
+        say(f"{error}\nlab: once more")
+        work()
 
 
 def slim(root: Path) -> None:
@@ -99,7 +109,7 @@ def host_image() -> str:
         return tag
     with tempfile.TemporaryDirectory(dir=CACHE, prefix="host-") as work:
         copy_bootstrap(Path(work), bundle)
-        build(Path(work), tag, base)
+        once_more(lambda: build(Path(work), tag, base))
     remove_old(tag)
     return tag
 

@@ -99,7 +99,7 @@ def start(kind: str) -> None:
                 start_new_session=True,
                 umask=0o077,
             )
-        wait_until(f"the Salt master runs (see {LOGS}/master.out)", running, 60)
+        wait_until(f"the Salt master runs (see {LOGS}/master.out)", running, 180)
     link_commands()
 
 
@@ -161,13 +161,13 @@ def fingerprint() -> str:
     """The master's own fingerprint, in the form with which a minion compares its setting master_finger."""
     from salt.utils.crypt import pem_finger  # takes a second, and most of the lab does without it
 
-    wait_until("the master has its key", PUBLIC_KEY.exists, 60)
+    wait_until("the master has its key", PUBLIC_KEY.exists, 180)
     return pem_finger(str(PUBLIC_KEY))
 
 
 def accept(fingerprints: dict[str, str]) -> None:
     """Accept minions' keys as an operator does: only with the fingerprint seen on the host itself."""
-    wait_until("the hosts' keys reach the master", lambda: not missing_keys(fingerprints), 60)
+    wait_until("the hosts' keys reach the master", lambda: not missing_keys(fingerprints), 180)
     waiting = key_fingerprints().get("minions_pre", {})
     for id_, fingerprint in fingerprints.items():
         if id_ in waiting:
