@@ -110,6 +110,26 @@ def show(rounds: dict[str, list[list[float]]]) -> None:
         )
 
 
+def compare(class_: vm_class.Class, files: int, count: int) -> None:
+    """Measure all option sets in turn on a class with its states, which loses a node's mount; and show what came of it."""
+    class_.nodes[0].run(
+        "umount", "/home"
+    )  # mounts of one server share its connection, and nconnect
+    class_.hub.sh(f"install -d -m 0700 -o 20001 -g 20001 {FOLDER}")
+    said = class_.ask(["node1"], "pillar.raw")["node1"]
+    sets = option_sets(said["classhub"]["storage"]["nfs_options"])
+    rounds: dict[str, list[list[float]]] = {name: [] for name in sets}
+    for _ in range(count):
+        for name, (options, export) in sets.items():
+            rounds[name].append(measured(class_, options, export, files))
+    kernel = class_.hub.run("uname", "-r")
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; emulated, Linux {kernel}")
+    print(
+        f"{files} files of 2,000 bytes, {count} rounds; ratios of time against the class's options"
+    )
+    show(rounds)
+
+
 def main(files: int = 500, count: int = 3) -> None:
     with vm_class.running() as class_:
         failed = [
@@ -120,22 +140,7 @@ def main(files: int = 500, count: int = 3) -> None:
         ]
         if failed:
             sys.exit("\n".join(failed))
-        class_.nodes[0].run(
-            "umount", "/home"
-        )  # mounts of one server share its connection, and nconnect
-        class_.hub.sh(f"install -d -m 0700 -o 20001 -g 20001 {FOLDER}")
-        said = class_.ask(["node1"], "pillar.raw")["node1"]
-        sets = option_sets(said["classhub"]["storage"]["nfs_options"])
-        rounds: dict[str, list[list[float]]] = {name: [] for name in sets}
-        for _ in range(count):
-            for name, (options, export) in sets.items():
-                rounds[name].append(measured(class_, options, export, files))
-        kernel = class_.hub.run("uname", "-r")
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; emulated, Linux {kernel}")
-    print(
-        f"{files} files of 2,000 bytes, {count} rounds; ratios of time against the class's options"
-    )
-    show(rounds)
+        compare(class_, files, count)
 
 
 if __name__ == "__main__":
