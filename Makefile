@@ -43,11 +43,8 @@ test: lint test-tree test-unit test-functional test-integration test-lab  ## all
 test-fast: lint test-tree test-unit test-functional  ## the tests that need no lab and no daemons
 
 # of a file of tests all are of one process: what it sets up for all of them is costly
-test-tree test-unit test-functional: test-%: setup
+test-tree test-unit test-functional test-integration: test-%: setup
 	$(PYTEST) -n auto --dist loadfile tests/$*
-
-test-integration: setup
-	$(PYTEST) tests/integration
 
 # in virtual machines, which are emulated
 test-nfs: setup  ## the tests of kernel NFS without its faults

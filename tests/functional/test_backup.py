@@ -647,11 +647,11 @@ def test_a_drill_without_a_backup_fails(lesson):
 
 
 def test_prune_keeps_the_policy(lesson):
-    """Snapshots of ten days, four a day."""
+    """Snapshots of seven days, two a day."""
     saved(lesson)
     begin = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     tags = ["--tag", "classhub,class-the-class", "--host", "classhub"]
-    for hours in range(0, 240, 6):
+    for hours in range(0, 168, 12):
         when = f"{begin - timedelta(hours=hours + 1):%Y-%m-%d %H:%M:%S}"
         lesson.restic("backup", *tags, "--time", when, str(lesson.etc))
     lesson.restic(
