@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -63,6 +62,11 @@ class Class:
         """A client of the master, for a `with`."""
         return get_local_client(str(self.config / "master"))
 
+    def answers(self, name: str) -> bool:
+        """Whether a minion answers within ten seconds."""
+        with self.client() as client:
+            return client.cmd(name, "test.ping", timeout=10) == {name: True}
+
     def ask(self, names: list[str], function: str, *args: object, **kwargs: object) -> dict:
         """{minion id: answer}; a host that does not answer is an error.
 
@@ -80,7 +84,9 @@ class Class:
             return {name: said["ret"] for name, said in client.get_cache_returns(jid).items()}
 
     def apply(self, names: list[str], states: list[str] = STATES, **kwargs: object) -> dict:
-        """{minion id: {state's name: its result}}."""
+        """{minion id: {state's name: its result}}; a host that has just booted is waited for."""
+        for name in names:
+            wait_until(f"the minion of {name} answers", lambda name=name: self.answers(name), 600)
         answers = self.ask(names, "state.apply", ",".join(states), **kwargs)
         wrong = {name: said for name, said in answers.items() if not isinstance(said, dict)}
         assert not wrong, wrong
@@ -117,16 +123,12 @@ def running() -> Iterator[Class]:
         for machine in machines.values():
             stack.callback(machine.kill)
             machine.start()
-        config, ports = _configure(scratch)
+        config = _configure(scratch)
         stack.callback(_end, _start(config, scratch))
         vm.at_once(machines.values(), vm.Machine.wait)
         _give_homes_a_disk(machines["hub"])
         class_ = Class(machines, config)
-        vm.at_once(machines.values(), lambda machine: _connect(machine, ports))
-        for name in HOSTS:
-            wait_until(
-                f"the minion of {name} answers", lambda name=name: _answers(class_, name), 300
-            )
+        vm.at_once(machines.values(), _connect)
         yield class_
 
 
@@ -154,29 +156,23 @@ def _give_homes_a_disk(hub: vm.Machine) -> None:
     )
 
 
-def _configure(scratch: Path) -> tuple[Path, dict[str, int]]:
-    """The master's configuration and pillar; the folder of the former, and the ports."""
+def _configure(scratch: Path) -> Path:
+    """The folder of the master's configuration, with the class's pillar beside it.
+
+    Its ports are Salt's own, on the loopback: the class's firewall knows them.
+    """
     config, pillar = scratch / "etc", scratch / "pillar"
     pillar.mkdir()
     (pillar / "class.sls").write_text(json.dumps({"classhub": SETTINGS}))
     text = (ROOT / "config/master.d/classhub.conf").read_text(encoding="utf-8")
     settings = yaml.safe_load(text.replace("/srv/classhub", str(ROOT)))
     settings["pillar_roots"]["base"].insert(0, str(pillar))
-    ports = dict(zip(("publish_port", "ret_port"), _free_ports(2), strict=True))
-    settings |= {"root_dir": str(scratch), "interface": "127.0.0.1", "user": "root"} | ports
+    settings |= {"root_dir": str(scratch), "interface": "127.0.0.1", "user": "root"}
     # the schedule would ask machines that are slow, for what they do not have
     settings |= {"auto_accept": True, "worker_threads": 3, "schedule": {}}
     config.mkdir()
     (config / "master").write_text(json.dumps(settings))
-    return config, ports
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    return config
 
 
 def _start(config: Path, scratch: Path) -> subprocess.Popen[bytes]:
@@ -202,10 +198,8 @@ def _end(master: subprocess.Popen[bytes]) -> None:
         master.wait()
 
 
-def _connect(machine: vm.Machine, ports: dict[str, int]) -> None:
-    """Make the machine a minion as an operator does; only the master's ports are others."""
-    settings = {"publish_port": ports["publish_port"], "master_port": ports["ret_port"]}
-    machine.write("/etc/salt/minion.d/ports.conf", json.dumps(settings))
+def _connect(machine: vm.Machine) -> None:
+    """Make the machine a minion as an operator does."""
     command = ["bash", "/usr/local/src/classhub/bootstrap.sh", "minion", "--master", vm.MASTER]
     command += ["--id", machine.name]
     # it gives up on a minion that takes a minute to make its key, as one does in an emulated machine on a busy one
@@ -216,8 +210,3 @@ def _connect(machine: vm.Machine, ports: dict[str, int]) -> None:
         ignoring=(vm.Failed,),
     )
     machine.run("sync")
-
-
-def _answers(class_: Class, name: str) -> bool:
-    with class_.client() as client:
-        return client.cmd(name, "test.ping", timeout=10) == {name: True}
