@@ -166,7 +166,6 @@ def answers_for_another(jid, host, said):
             {"events": [{"tag": f"salt/job/{jid}/start/{host}", "data": whole}]},
         ),
         "event alone": ("_minion_event", {"tag": tag, "data": whole, **whole}),
-        "event in bytes": ("_minion_event", {"tag": tag.encode(), "data": whole, **whole}),
         "event of a syndic": (
             "_minion_event",
             {"pretag": "salt/job", "events": [{"tag": f"{jid}/ret/{host}", "data": whole}]},
