@@ -112,9 +112,8 @@ def show(rounds: dict[str, list[list[float]]]) -> None:
 
 def compare(class_: vm_class.Class, files: int, count: int) -> None:
     """Measure all option sets in turn on a class with its states, which loses a node's mount; and show what came of it."""
-    class_.nodes[0].run(
-        "umount", "/home"
-    )  # mounts of one server share its connection, and nconnect
+    # mounts of one server share its connection, and nconnect
+    class_.nodes[0].run("umount", "/home")
     class_.hub.sh(f"install -d -m 0700 -o 20001 -g 20001 {FOLDER}")
     said = class_.ask(["node1"], "pillar.raw")["node1"]
     sets = option_sets(said["classhub"]["storage"]["nfs_options"])

@@ -4,6 +4,7 @@
 as `classhub_<kind>_<name>`.
 """
 
+import importlib.machinery
 import importlib.util
 import sys
 from pathlib import Path
@@ -19,4 +20,17 @@ def load(kind: str, name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     spec.loader.exec_module(module)
+    return module
+
+
+def program(name: str) -> ModuleType:
+    """The program `bin/<name>` of the tree as a module, not begun; nothing compiled is left beside it."""
+    module_name = f"classhub_bin_{name.replace('-', '_')}"
+    loader = importlib.machinery.SourceFileLoader(module_name, str(ROOT / "bin" / name))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(module_name, loader))
+    sys.dont_write_bytecode, before = True, sys.dont_write_bytecode
+    try:
+        loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = before
     return module

@@ -1,26 +1,19 @@
 """The command `classhub`: what it understands, what it shows, and that it knows the verbs that there are."""
 
-import importlib.machinery
-import importlib.util
 import json
 import subprocess
 import sys
 
 import pytest
 
-from tests.support.loading import ROOT, load
+from tests.support.loading import ROOT, load, program
 
 PATH = ROOT / "bin/classhub"
 
 
 @pytest.fixture(scope="module")
 def command():
-    loader = importlib.machinery.SourceFileLoader("classhub_command", str(PATH))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
-    sys.dont_write_bytecode, before = True, sys.dont_write_bytecode
-    loader.exec_module(module)
-    sys.dont_write_bytecode = before
-    return module
+    return program("classhub")
 
 
 def test_it_lists_the_verbs_that_staff_have(command):

@@ -1,20 +1,14 @@
 """Which requests of a host the class's Salt master does not do: those that speak for others."""
 
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
-
 import pytest
 
-from tests.support.loading import ROOT
+from tests.support.loading import program
 from tests.support.taken_over import answers_for_another
 
 
 @pytest.fixture(scope="module")
 def master():
-    loader = SourceFileLoader("classhub_salt_master", str(ROOT / "bin/salt-master"))
-    module = module_from_spec(spec_from_loader(loader.name, loader))
-    loader.exec_module(module)
-    return module
+    return program("salt-master")
 
 
 @pytest.mark.parametrize("name", answers_for_another("20300101000000000000", "hub", "forged"))
