@@ -3,6 +3,8 @@
 {%- set begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----" %}
 {%- set certificates = pillar["classhub"]["site"]["ca_bundle"].split(end)[:-1] %}
 {%- set folder = "/usr/local/share/ca-certificates/classhub" %}
+{%- set stamp = folder ~ ".built" %}
+{%- set wanted = certificates | join | sha256 %}
 
 Common trust tools are installed:
   pkg.installed:
@@ -32,9 +34,10 @@ Common trust is in no other site authority:
     - mode: "0755"
     - clean: True
 
+# The stamp lets test=True tell it before the files are there; the age finds what was changed on the host meanwhile.
 Common trust store is current:
   cmd.run:
-    - name: update-ca-certificates --fresh
-    - onlyif: find {{ folder }} -newer /etc/ssl/certs/ca-certificates.crt | grep -q .
+    - name: update-ca-certificates --fresh && echo {{ wanted }} > {{ stamp }}
+    - unless: grep -qx {{ wanted }} {{ stamp }} && ! find {{ folder }} -newer /etc/ssl/certs/ca-certificates.crt | grep -q .
     - require:
       - file: Common trust is in no other site authority

@@ -247,9 +247,11 @@ BOMB = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"
 
 
 def test_a_fork_bomb_costs_its_submission_alone():
-    found = run("x = 1", BOMB, "assert x == 1", seconds=10)
+    """Whether its kernel still takes the interrupt, so that the cells after it go on, is chance."""
+    found = run("x = 1", BOMB, "assert x == 2", seconds=10)
     assert found.errors()[0] == ""
     assert all(found.errors()[1:])
+    assert run("1 + 1").errors() == [""]
 
 
 POISON = "import os\nos.environ['POISONED'] = 'yes'\nopen('poisoned', 'w').close()\n"
