@@ -44,9 +44,9 @@ def rotate(name: str, test: bool = False) -> dict:
     Until then what runs goes on with the old one. A rotation that is cut short leaves the old or the new one, whole.
 
     Args:
-        name: ``cookie``, ``proxy``, ``operator``, ``culler``, ``proxy-sync``, ``formgrader``, ``dashboard``, ``crypt``
-            (whose old key can still be read with, until the next rotation) or ``authority`` (of the TLS between proxy
-            and hub).
+        name: ``cookie``, ``proxy``, ``operator``, ``culler``, ``doctor``, ``proxy-sync``, ``formgrader``,
+            ``dashboard``, ``crypt`` (whose old key can still be read with, until the next rotation) or ``authority``
+            (of the TLS between proxy and hub).
         test: only say what it would mean.
 
     Returns:

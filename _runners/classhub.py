@@ -761,6 +761,7 @@ def doctor(proof: bool = True) -> dict:
         told[host] += found
     if proof and hub:
         told[hub] += _proof(say)
+    told.setdefault("master", []).append(_master(say))
     return _diagnosis(told)
 
 
@@ -784,6 +785,21 @@ def _who_is_here(say: Callable) -> tuple[list[str], dict]:
         host: [say("minion", "failed", "it does not answer", todo.format(host=host))]
         for host in sorted((set(ping) | known) - set(here))
     }
+
+
+def _master(say: Callable) -> dict:
+    """Whether the master that runs is the class's own, which believes a host about that host alone."""
+    wanted = Path(__file__).resolve().parents[1] / "bin/salt-master"
+    todo = f"./bootstrap.sh master in {wanted.parents[1]}, then systemctl restart salt-master"
+    try:
+        process = int(Path(__opts__["pidfile"]).read_text(encoding="ascii"))
+        command = Path(f"/proc/{process}/cmdline").read_bytes()
+    except (OSError, ValueError) as error:
+        return say("program", "warning", f"the master's process is not found: {error}", todo)
+    if os.fsencode(wanted) in command:
+        return say("program", "ok", "the master is the class's own")
+    told = "the master is not the class's own: a node can answer in another host's name"
+    return say("program", "failed", told, todo)
 
 
 def _proof(say: Callable) -> list[dict]:

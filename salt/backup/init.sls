@@ -9,6 +9,6 @@ include:
   - backup.watch
 {%- else %}
 include:
-  - backup.clean
   - backup.missing
+  - backup.clean
 {%- endif %}

@@ -1,4 +1,7 @@
 # A class without a backup is told so in each run of the hub's states.
+include:
+  - check
+
 Backup is missing:
   test.configurable_test_state:
     - name: backup

@@ -1,4 +1,5 @@
-# Refuses a class whose settings have faults, all of them in one message, before anything is changed.
+# Refuses a class whose settings have faults, all of them in one message, before anything is changed: a setting with a
+# fault has its default meanwhile, which is not what anybody wants. Comes first, also where one component is applied alone.
 # Needs: nothing. The master finds the faults (_pillar/classhub.py).
 {%- set faults = pillar.get("classhub", {}).get("faults", ["classhub: the master does not check the settings; "
     "install config/master.d/classhub.conf on it"]) %}

@@ -1,5 +1,7 @@
 # Packages of every host: what the states call, and what the site adds.
 {%- set classhub = pillar["classhub"] %}
+include:
+  - check
 
 Common packages are installed:
   pkg.installed:

@@ -5,6 +5,8 @@
 {%- set folder = "/usr/local/share/ca-certificates/classhub" %}
 {%- set stamp = folder ~ ".built" %}
 {%- set wanted = certificates | join | sha256 %}
+include:
+  - check
 
 Common trust tools are installed:
   pkg.installed:

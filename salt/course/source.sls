@@ -1,6 +1,9 @@
 # What fetching the assignments from a repository needs: git, and the key that may read it. The fetch itself is the
 # verb `classhub.fetch_source`, or part of `classhub.release`: no state of a host waits for a repository.
 {%- set source = pillar["classhub"]["course"]["source"] %}
+include:
+  - check
+
 {%- if source["git"] %}
 Course repository can be read:
   pkg.installed:

@@ -3,6 +3,8 @@
 # Without icc, students' containers on one node cannot reach each other.
 {%- set classhub = pillar["classhub"] %}
 {%- set engine = classhub["engine"] %}
+include:
+  - check
 
 Engine settings are written:
   file.serialize:

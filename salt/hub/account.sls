@@ -1,5 +1,8 @@
 # The account JupyterHub runs as, and its directories. Group docker is set by the unit alone: only the service, and
 # no other process of the account, may talk to the engine.
+include:
+  - check
+
 Hub group is there:
   group.present:
     - name: jupyterhub

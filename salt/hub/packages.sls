@@ -1,4 +1,7 @@
 # Debian packages of the hub. JupyterHub itself is in a virtual environment (hub.venv).
+include:
+  - check
+
 Hub packages are installed:
   pkg.installed:
     - pkgs:

@@ -5,6 +5,8 @@
 {%- set classhub = pillar["classhub"] %}
 {%- set proxy = classhub["proxy"] %}
 {%- set tls = "/etc/classhub/nginx/tls" %}
+include:
+  - check
 
 Proxy certificate directory is there:
   file.directory:

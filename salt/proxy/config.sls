@@ -1,6 +1,8 @@
 # nginx's settings and its outage page.
 # Needs: nothing.
 {%- set classhub = pillar["classhub"] %}
+include:
+  - check
 
 Proxy settings are written:
   file.managed:

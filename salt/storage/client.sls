@@ -3,6 +3,8 @@
 {%- set classhub = pillar["classhub"] %}
 {%- set storage = classhub["storage"] %}
 {%- set hub = classhub["hub_host"] %}
+include:
+  - check
 
 {%- if storage["driver"] == "nfs" %}
 

@@ -3,6 +3,8 @@
 {%- set classhub = pillar["classhub"] %}
 {%- set storage = classhub["storage"] %}
 {%- set clients = classhub["nodes"] | dictsort | rejectattr(0, "equalto", classhub["id"]) | list %}
+include:
+  - check
 
 Storage marker is on the filesystem:
   classhub_filesystem.marked:

@@ -193,6 +193,7 @@ def test_a_class_that_works(quiet, student):
     assert failed(told) == {}, told
     steps = ("server starts", "server stops", "submission is sealed and collected")
     assert {f"hub: {step}" for step in steps} <= set(told["checks"])
+    assert told["checks"]["master: program"].startswith("ok")
     assert kernel.value("kept") == 17
     assert lab.servers() == ["ada"]
     assert lab.salt("hub", "classhub.assignments")["hub"] == before

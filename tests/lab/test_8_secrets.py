@@ -31,9 +31,12 @@ def rotate(*names: str) -> list[str]:
 
 
 def test_tokens_of_services_cut_no_student(site):
-    names = ("operator", "culler", "proxy-sync", "formgrader", "dashboard")
+    names = ("operator", "culler", "doctor", "proxy-sync", "formgrader", "dashboard")
+    boss = lab.operator(site)
+    assert boss.request("GET", "users").status_code == 200
     assert "jupyterhub-proxy" not in rotate(*names)
     lab.wait_for_hub(site)  # with the operator's token as it is now
+    assert boss.request("GET", "users").status_code == 403, "with the one of before"
     assert lab.salt("hub", "classhub.cull", "test=True")["hub"]["summary"] is not None
 
 

@@ -43,6 +43,24 @@ def test_no_package_shadows_salt():
     assert not (ROOT / "salt/__init__.py").exists()
 
 
+def _included(name, files):
+    """A component, and what it includes, and what that includes."""
+    text = files[name].read_text() if name in files else ""
+    lists = re.findall(r"^include:\n((?: .*\n|{.*\n)+)", text, re.MULTILINE)
+    names = re.findall(r"^  - (\S+)$", "".join(lists), re.MULTILINE)
+    return {name}.union(*(_included(each, files) for each in names))
+
+
+def test_faults_in_the_settings_stop_each_component_also_alone():
+    files = {
+        relative(path).removeprefix("salt/").removesuffix(".sls").replace("/", "."): path
+        for path in SLS
+        if path.name not in ("top.sls", "clean.sls") and path.parent.name != "orch"
+    }
+    files = {name.removesuffix(".init"): path for name, path in files.items()}
+    assert [name for name in files if "check" not in _included(name, files)] == []
+
+
 @pytest.mark.parametrize("path", SLS, ids=relative)
 def test_sls_opens_with_what_it_is_for(path):
     assert path.read_text().startswith("# ")

@@ -26,11 +26,20 @@ def as_minion(tmp_path_factory):
     return get
 
 
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory):
+    """A host of all roles, in whose settings a list is a text."""
+    root = tmp_path_factory.mktemp("pillar")
+    settings = {"classhub": {"firewall": {"admin": "192.0.2.0/28"}}}
+    (root / "machine.sls").write_text(yaml.safe_dump(settings))
+    return caller("lab-one", "hub", tmp_path_factory.mktemp("salt"), root)
+
+
 @pytest.mark.parametrize(("example", "minion"), HOSTS)
 def test_highstate_compiles(as_minion, example, minion):
     compiled = as_minion(example, minion).cmd("state.show_highstate")
     assert isinstance(compiled, dict), "\n".join(compiled)
-    assert "Class settings are valid" not in compiled
+    assert compiled["Class settings are valid"]["test"][-2] == "succeed_without_changes"
 
 
 @pytest.mark.parametrize(("example", "minion"), HOSTS)
@@ -50,6 +59,18 @@ def test_no_container_runs_before_the_firewall_is_in_force(as_minion, minion):
         "Engine package is installed",
     ]
     assert sorted(wanted, key=order.index) == wanted
+
+
+@pytest.mark.parametrize("name", ["firewall", "course", "hub", "proxy", "node", "backup"])
+def test_faults_in_the_settings_stop_a_component_that_is_applied_alone(faulty, name):
+    chunks = faulty.cmd("state.show_low_sls", name)
+    assert all(isinstance(chunk, dict) for chunk in chunks), "\n".join(map(str, chunks))
+    first = min(chunks, key=lambda chunk: chunk["order"])
+    assert (first["__id__"], first["result"], first["failhard"]) == (
+        "Class settings are valid",
+        False,
+        True,
+    )
 
 
 CLEAN = sorted(

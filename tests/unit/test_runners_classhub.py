@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -369,6 +371,52 @@ def test_a_bypassable_master_deploys_nothing(runner, client, monkeypatch):
     with pytest.raises(CommandExecutionError, match="external_auth: whoever it lets in can run"):
         runner.deploy()
     assert client.asked == []
+
+
+# -- doctor -----------------------------------------------------------------------------------------------------------
+
+
+WAITING = "import sys; print('here', flush=True); sys.stdin.read()"
+
+
+@pytest.fixture
+def master(runner, monkeypatch, tmp_path):
+    """master(program): what the doctor says of a master that was started so; of none where it is empty."""
+    doctor = load("utils", "classhub_doctor")
+    for name in ("finding", "clock", "compared", "sentence"):
+        monkeypatch.setitem(runner.__utils__, f"classhub_doctor.{name}", getattr(doctor, name))
+    pidfile = tmp_path / "master.pid"
+    monkeypatch.setitem(runner.__opts__, "pidfile", str(pidfile))
+    started = []
+
+    def said(program):
+        if program:
+            command = [sys.executable, "-c", WAITING, program]
+            pipe = subprocess.PIPE
+            started.append(subprocess.Popen(command, stdin=pipe, stdout=pipe))
+            assert started[-1].stdout.readline()
+            pidfile.write_text(f"{started[-1].pid}\n")
+        told = runner.doctor(proof=False)
+        assert told["retcode"] == 1, "the hosts of this test answer nothing"
+        return told["checks"]["master: program"]
+
+    yield said
+    for process in started:
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        (str(ROOT / "bin/salt-master"), "ok: the master is the class's own"),
+        ("/opt/salt/bin/salt-master", "failed: the master is not the class's own: a node can "),
+        ("", "warning: the master's process is not found: "),
+    ],
+)
+def test_doctor_knows_a_master_that_believes_hosts_about_others(master, program, told):
+    found = master(program)
+    assert found.startswith(told)
+    assert ("bootstrap.sh master" in found) == (not told.startswith("ok"))
 
 
 # -- what the master does by itself ----------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ from classhub.authenticator import LabAuthenticator
 from classhub.looks import record_looks
 from classhub.oauth import GitHub, on_roster
 from classhub.spawner import ClassSpawner
+from classhub.tokens import keep_one_token
 
 STATE = Path("/var/lib/jupyterhub")
 PROBE = "classhub-probe"  # account, and its group, with which classhub.doctor goes a student's way
@@ -252,6 +253,7 @@ def set_services(c: Config, settings: dict, environment: dict) -> None:
         {"name": "doctor", "scopes": proving, "services": ["doctor"]},
         {"name": "pages", "scopes": pages, "groups": settings["staff"]},
     ]
+    keep_one_token()
 
 
 def set_rights(c: Config, settings: dict, state: Path) -> None:

@@ -5,8 +5,10 @@ import errno
 import os
 import shutil
 
+from jupyter_client.session import Session
 from jupyter_server.services.contents.filecheckpoints import AsyncFileCheckpoints
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.web import HTTPError
 
 c = get_config()  # noqa: F821
@@ -19,6 +21,66 @@ c.FileContentsManager.delete_to_trash = False
 
 c.TerminalManager.cull_inactive_timeout = 3600
 c.TerminalManager.cull_interval = 300
+
+
+class Running:
+    """What runs in a kernel, by what it says of each request: busy, and idle at its end."""
+
+    def __init__(self):
+        self.requests, self.process = {}, None
+
+    def note(self, told):
+        process = told["header"]["session"]
+        if process != self.process:  # what ran in one that ended runs no more
+            self.requests, self.process = {}, process
+        state, parent = told["content"]["execution_state"], told["parent_header"]
+        if state == "idle":
+            self.requests.pop(parent["msg_id"], None)
+        elif state == "busy":
+            # one at a time: an earlier one has ended, and its word was lost
+            kind = (parent["msg_type"], parent.get("subshell_id"))
+            others = {request: of for request, of in self.requests.items() if of != kind}
+            self.requests = others | {parent["msg_id"]: kind}
+
+
+class Kernels(AsyncMappingKernelManager):
+    """Kernels that are busy as long as anything runs in them: idle servers are stopped by it.
+
+    Jupyter Server takes a kernel's last word as its state. JupyterLab asks a kernel that shows a widget for a subshell,
+    and what the subshell answers is idle at once, while the cell computes on.
+    """
+
+    def start_watching_activity(self, kernel_id):
+        super().start_watching_activity(kernel_id)
+        kernel, running = self._kernels[kernel_id], Running()
+        session = Session(config=kernel.session.config, key=kernel.session.key)
+
+        def look(frames):
+            told = session.deserialize(session.feed_identities(frames)[1])
+            asked = told["parent_header"].get("msg_type")
+            if told["header"]["msg_type"] == "status" and asked and self.track_message_type(asked):
+                running.note(told)
+
+        def died():
+            running.requests, kernel.execution_state = {}, "starting"
+
+        kernel.running, kernel.states = running, kernel.connect_iopub()
+        kernel.states.on_recv(look)
+        self.add_restart_callback(kernel_id, died, "restart")
+
+    def stop_watching_activity(self, kernel_id):
+        super().stop_watching_activity(kernel_id)
+        states = getattr(self._kernels[kernel_id], "states", None)
+        if states and not states.closed():
+            states.close()
+
+    def kernel_model(self, kernel_id):
+        model = super().kernel_model(kernel_id)
+        running = getattr(self._kernels[kernel_id], "running", None)
+        return model | ({"execution_state": "busy"} if running and running.requests else {})
+
+
+c.ServerApp.kernel_manager_class = Kernels
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
