@@ -222,6 +222,31 @@ def test_server_that_the_hub_does_not_have_any_more_ended_when_it_was_last_used(
     assert sampling.close(kept, {"bob"}, NOW) == 0
 
 
+def test_server_of_a_lost_node_ended_though_its_student_has_another(kept):
+    lost, second = row("start", 9000), row("start", 6000, BOB)
+    recording.record(kept, "node1", [lost])
+    recording.record(kept, "node2", [second])
+    sampling.note_usage(kept, [used("ada", 7000)])
+    sampling.note_usage(kept, [used("ada", 3000)])
+    assert sampling.close(kept, {"ada"}, NOW) == 1
+    assert events(kept) == [
+        ("start", 9000, 0),
+        ("die", 7000, sampling.CLOSED),
+        ("start", 6000, 0),
+    ]
+    assert sampling.close(kept, set(), NOW) == 1
+    assert events(kept)[-1] == ("die", 3000, sampling.CLOSED)
+
+
+def test_use_that_went_on_with_the_next_server_does_not_count_for_the_one_before(kept):
+    recording.record(kept, "node1", [row("start", 9000)])
+    recording.record(kept, "node2", [row("start", 6000, BOB)])
+    for ago in (6300, 5900, 5400):
+        sampling.note_usage(kept, [used("ada", ago)])
+    sampling.close(kept, set(), NOW)
+    assert events(kept)[1] == ("die", 6000, sampling.CLOSED)
+
+
 # -- how the class is, for the dashboard
 
 
