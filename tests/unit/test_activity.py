@@ -238,6 +238,21 @@ def test_server_of_a_lost_node_ended_though_its_student_has_another(kept):
     assert events(kept)[-1] == ("die", 3000, sampling.CLOSED)
 
 
+@pytest.mark.parametrize("how", [0, 1, 2])
+def test_end_that_its_node_tells_later_takes_the_place_of_the_one_that_was_taken_for_it(
+    kept, settings, how
+):
+    recording.record(kept, "node1", [row("start", 60000)])
+    sampling.note_usage(kept, [used("ada", 56400)])
+    sampling.close(kept, set(), NOW)
+    end = row("die", 6000, how=how)
+    assert recording.record(kept, "node1", [end]) == {"new": 1}
+    assert recording.record(kept, "node1", [end]) == {"new": 0, "known": 1}
+    assert events(kept) == [("start", 60000, 0), ("die", 6000, how)]
+    (one,) = answers.sessions(kept, settings, WINDOW, NOW)
+    assert one["hours"] == 15
+
+
 def test_use_that_went_on_with_the_next_server_does_not_count_for_the_one_before(kept):
     recording.record(kept, "node1", [row("start", 9000)])
     recording.record(kept, "node2", [row("start", 6000, BOB)])

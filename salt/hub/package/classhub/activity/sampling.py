@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from classhub.activity.answers import Window, forecast, hourly, peak, shown
 from classhub.activity.database import POLL, STATE, Database
 from classhub.activity.progress import progress
+from classhub.activity.recording import CLOSED
 from classhub.activity.seed import take_own
 from classhub.course.report import Report
 from classhub.course.settings import Settings
@@ -23,7 +24,6 @@ from classhub.culling.engine import Engine
 from classhub.culling.hub import Hub
 from classhub.culling.policy import Room, Server
 
-CLOSED = 3  # how an event is known: the hub does not have the server any more
 SHOWN = 28 * 86400  # seconds of which the dashboard tells
 YOUNG = (
     900  # seconds: of a server that is younger the hub may not know yet, or its node may still tell
