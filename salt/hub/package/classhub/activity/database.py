@@ -138,7 +138,7 @@ class Database:
 
     def forget(self, days: int) -> int:
         """Remove what ended more than so many days ago, and who is not in it any more; how many events. 0: nothing."""
-        if not days:
+        if days <= 0:
             return 0
         before = int(time.time()) - days * 86400
         with self.writing() as connection:
