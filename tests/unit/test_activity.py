@@ -117,7 +117,7 @@ def test_verb_reads_what_nodes_told(settings, monkeypatch):
     told = {"node1": [row("start", 500)], "node2": [None]}
     monkeypatch.setattr(recording.sys, "stdin", io.StringIO(json.dumps(told)))
     report = recording.record_activity(settings, Namespace())
-    assert report.table == {"node1": "done: 1 new", "node2": "done: 0 new, 1 odd"}
+    assert report.table == {"node1": "done: 1 new", "node2": "failed: 0 new, 1 odd"}
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"node1": 5}'])

@@ -58,9 +58,10 @@ def record(database: Database, node: str, rows: list) -> Counter:
 
 
 def in_words(count: Counter) -> str:
+    """An outcome. Rows that are left out are a failure: their node forgets them, and nobody tells them again."""
     words = [f"{count['new']} new"]
     words += [f"{count[kind]} {kind}" for kind in ("known", "odd") if count[kind]]
-    return f"done: {', '.join(words)}"
+    return f"{'failed' if count['odd'] else 'done'}: {', '.join(words)}"
 
 
 def fault_of(row: object) -> str:
