@@ -355,8 +355,31 @@ def test_polls_are_taken_over_and_read_as_they_were(settings, kept, tmp_path):
 def test_polls_are_taken_over_once(settings, kept, tmp_path):
     polled(tmp_path / "old.sqlite", polls_of(ACTIVE))
     for _ in range(2):
-        seed.import_activity(settings, Namespace(file=tmp_path / "old.sqlite"))
+        report = seed.import_activity(settings, Namespace(file=tmp_path / "old.sqlite"))
     assert kept.rows("select count(*) from usage") == [(7,)]
+    assert set(report.table.values()) == {"done: 0 intervals"}
+
+
+def test_polls_that_came_since_are_taken_over_too(settings, kept, tmp_path):
+    for name, numbers in (("old", {1, 2}), ("grown", {1, 2, 3, 4})):
+        polled(tmp_path / f"{name}.sqlite", polls_of({"ada": numbers}))
+        report = seed.import_activity(settings, Namespace(file=tmp_path / f"{name}.sqlite"))
+        assert report.table == {"ada": "done: 1 intervals"}
+    (one,) = kept.rows("select began, ended from usage")
+    assert one == (BASE + POLL - 1, BASE + 4 * POLL - 1)
+
+
+def test_time_that_was_polled_and_recorded_counts_once(settings, kept, tmp_path):
+    own = [(BASE + 100, BASE + 1000), (BASE + 3000, BASE + 4000), (BASE + 90000, BASE + 91000)]
+    person = kept.key("person", "ada")
+    kept.connection.executemany(f"insert into usage values ({person}, ?, ?, 0)", own)
+    polled(tmp_path / "old.sqlite", polls_of({"ada": set(range(1, 7))}))
+    report = seed.import_activity(settings, Namespace(file=tmp_path / "old.sqlite"))
+    assert report.table == {"ada": "done: 1 intervals"}
+    found = kept.rows("select began, ended from usage order by began")
+    assert found == [(BASE + 100, BASE + 4000), own[2]]
+    _, people = answers.peak(kept, settings, Window(BASE, NOW), NOW)
+    assert people["most"] == 1
 
 
 def test_database_of_polls_in_its_place_becomes_one_of_this_kind(settings):
