@@ -668,7 +668,7 @@ def activity(
     since: str = "",
     until: str = "",
     format: str = "json",
-) -> list | str:
+) -> list | str | dict:
     """Who uses the class, how many at once, for how long, and what the next week needs.
 
     Args:
@@ -682,7 +682,8 @@ def activity(
         format: ``json`` (rows) or ``csv`` (text).
 
     Returns:
-        rows, each a mapping of columns; or the text.
+        rows, each a mapping of columns; or the text. Where somebody could not be looked at, ``table`` (username ->
+            ``failed: why``) beside these as ``rows`` or ``csv``.
 
     Raises:
         Refusal: nothing is recorded yet, or there is no such question, assignment or time.
