@@ -168,6 +168,46 @@ def test_earlier_version_is_brought_to_this_one_and_kept_beside(settings):
         assert copy.execute("pragma user_version").fetchone() == (1,)
 
 
+ASKED = "select date, user, active from activity order by date, user"
+
+
+def test_view_answers_as_before_where_uses_overlap_no_more(settings):
+    path = settings.activity_db
+    path.parent.mkdir()
+    uses = [(1, 700, 9000), (1, 1000, 2000), (1, 9000, 9500), (1, 20000, 20000), (2, 3000, 3001)]
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript("".join(database.STEPS[:2]) + "pragma user_version = 2;")
+        old.executemany("insert into person (name) values (?)", [("ada",), ("bob",), ("cleo",)])
+        old.executemany("insert into usage values (?, ?, ?, 0)", uses)
+        old.commit()
+        before = old.execute(ASKED).fetchall()
+    with Database(path, writes=True) as found:
+        assert found.rows(ASKED) == before
+        assert found.rows("select person, began, ended from usage") == [
+            (1, 700, 9500),
+            (1, 20000, 20000),
+            (2, 3000, 3001),
+        ]
+
+
+def test_view_costs_the_same_however_long_the_class_is(kept):
+    """In steps of SQLite's machine, which no other work of the host slows down."""
+
+    def steps(days):
+        with kept.writing() as connection:
+            connection.execute("delete from usage")
+            person = kept.key("person", "ada")
+            uses = ((person, at, at + 600) for at in range(0, days * DAY, 1800))
+            connection.executemany("insert into usage values (?, ?, ?, 0)", uses)
+        count = [0]
+        kept.connection.set_progress_handler(lambda: count.__setitem__(0, count[0] + 1), 100)
+        kept.rows("select sum(active) from activity")
+        kept.connection.set_progress_handler(None, 0)
+        return count[0]
+
+    assert steps(20) < 5 * steps(5)
+
+
 def test_newer_version_is_left_alone(settings, kept):
     kept.connection.execute("pragma user_version = 99")
     with pytest.raises(Refused, match="is of version 99"):
