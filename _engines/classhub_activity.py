@@ -114,14 +114,18 @@ class Watch:
 
     def catch_up(self) -> None:
         """Put down what happened since the last event that is known, and make up what is not told any more."""
-        now, watched = time.time_ns(), self.spool.watched
+        now = time.time_ns()
+        if ahead := self.spool.watched > now:  # the engine refuses to tell of the future
+            log.warning("the clock was ahead; what happened since it is right may be missing")
+            self.spool.set_back(now - MARGIN)
+        watched = self.spool.watched
         told = list(
             self.client.events(since=_seconds(watched or now), until=_seconds(now), decode=True)
         )
         self.spool.put(map(self.events, filter(_is_ours, told)))
         life = _life_of_engine()
         known = self.spool.note("engine")
-        missed = watched and (len(told) >= RING or self.broken or life != known)
+        missed = watched and (ahead or len(told) >= RING or self.broken or life != known)
         if missed:
             gap = __utils__["classhub_spool.gap"](watched, now)
             log.warning("events of %d s may be missing; looking at all containers", gap.code)

@@ -526,7 +526,7 @@ def activity(
     since: str = "",
     until: str = "",
     format: str = "json",
-) -> list | str:
+) -> list | str | dict:
     """Who uses the class, how many at once, for how long, and what the next week needs.
 
     Args:
@@ -540,7 +540,8 @@ def activity(
         format: ``json`` (rows) or ``csv`` (text).
 
     Returns:
-        rows, each a mapping of columns; or the text.
+        rows, each a mapping of columns; or the text. Where somebody could not be looked at, ``table`` (username ->
+            ``failed: why``) beside these as ``rows`` or ``csv``.
 
     Raises:
         CommandExecutionError: nothing is recorded yet, or there is no such question, assignment or time.
@@ -555,8 +556,9 @@ def activity(
     options += [f"--since={since}"] if since else []
     options += [f"--until={until}"] if until else []
     words = [question, assignment] if assignment else [question]
-    summary = __salt__["classhub_course.call"]("activity", words, options)["summary"]
-    return summary["csv"] if format == "csv" else summary["rows"]
+    report, key = _course("activity", *words, options=options), "csv" if format == "csv" else "rows"
+    told = report["summary"][key]
+    return {"table": report["table"], key: told} if report["table"] else told
 
 
 def import_activity(file: str) -> dict:

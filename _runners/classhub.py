@@ -35,6 +35,7 @@ _BYPASSED = (
 _UNRECORDED = ("keep_schedule", "pull_activity")
 _BACK = 120  # seconds for a node to come back to the Swarm after its engine was restarted
 _PULLED = 2000  # events of a node that are brought to the hub at once
+_TURNS = 20  # looks at what waits on the nodes, in one run at most
 _LOOKS = 60  # seconds between two looks of the master's schedule at what is due (config/master.d/classhub.conf)
 
 
@@ -667,7 +668,7 @@ def activity(
     since: str = "",
     until: str = "",
     format: str = "json",
-) -> list | str:
+) -> list | str | dict:
     """Who uses the class, how many at once, for how long, and what the next week needs.
 
     Args:
@@ -681,7 +682,8 @@ def activity(
         format: ``json`` (rows) or ``csv`` (text).
 
     Returns:
-        rows, each a mapping of columns; or the text.
+        rows, each a mapping of columns; or the text. Where somebody could not be looked at, ``table`` (username ->
+            ``failed: why``) beside these as ``rows`` or ``csv``.
 
     Raises:
         Refusal: nothing is recorded yet, or there is no such question, assignment or time.
@@ -998,44 +1000,56 @@ def _pull_alone() -> dict[str, str]:
     wanted, table = folder / "activity.wanted", {}
     wanted.touch()
     with open(folder / "activity.lock", "w", encoding="ascii") as lock:
-        while wanted.exists():
+        for _ in range(_TURNS):  # whatever nodes say: the master has more to do
+            if not wanted.exists():
+                break
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 break
             wanted.unlink(missing_ok=True)
-            table |= _pull()
+            if _pull(table):
+                wanted.touch()
             # before the next look: whoever asks after it finds the lock free
             fcntl.flock(lock, fcntl.LOCK_UN)
     return table
 
 
-def _pull() -> dict[str, str]:
-    """What waits on the nodes, brought to the hub: until nothing waits, or a node is silent."""
-    table: dict[str, str] = {}
-    while True:
-        told = _asked(_NODE, "classhub_activity.waiting", [_PULLED], tgt_type="pillar")
-        silent = {node: why for node, answer in told.items() if (why := _why_not(answer))}
-        table |= {node: f"failed: {why}" for node, why in silent.items()}
-        batches = {node: answer["ret"] for node, answer in told.items() if node not in silent}
-        rows = {node: batch["rows"] for node, batch in batches.items() if batch["rows"]}
-        table |= dict.fromkeys(batches.keys() - rows.keys() - table.keys(), "done: nothing new")
-        if not rows:
-            return table
-        table |= _on_hub("classhub_activity.record", rows)["table"]
-        for node, found in rows.items():
-            words = [batches[node]["spool"], found[-1][0]]
-            _asked([node], "classhub_activity.forget", words, tgt_type="list")
-        if all(len(found) < _PULLED for found in rows.values()):
-            return table
+def _pull(table: dict[str, str]) -> bool:
+    """Bring what waits on the nodes to the hub, and put into the table what became of it; whether more waits."""
+    told = _asked(_NODE, "classhub_activity.waiting", [_PULLED], tgt_type="pillar")
+    batches = {node: answer["ret"] for node, answer in told.items() if _is_batch(answer)}
+    table |= {node: f"failed: {_why_not(told[node])}" for node in told.keys() - batches.keys()}
+    rows = {node: batch["rows"] for node, batch in batches.items() if batch["rows"]}
+    table |= dict.fromkeys(batches.keys() - rows.keys() - table.keys(), "done: nothing new")
+    if not rows:
+        return False
+    table |= _on_hub("classhub_activity.record", rows)["table"]
+    more = False
+    for node, found in rows.items():
+        words = [batches[node]["spool"], found[-1][0]]
+        answer = _asked([node], "classhub_activity.forget", words, tgt_type="list").get(node)
+        if not _is_answer(answer):
+            table[node] = f"failed: does not forget what the hub has: {_why_not(answer)}"
+        elif answer.get("ret") and len(found) >= _PULLED:
+            more = True
+    return more
+
+
+def _is_batch(answer: object) -> bool:
+    """Whether a node's answer is what waits there, as ``classhub_activity.waiting`` gives it."""
+    told = answer.get("ret") if isinstance(answer, dict) else None
+    if not isinstance(told, dict) or not isinstance(told.get("rows"), list) or "spool" not in told:
+        return False
+    return all(isinstance(row, list) and row and type(row[0]) is int for row in told["rows"])
 
 
 def _why_not(answer: object) -> str:
-    """Why a node's answer is none; empty if it is one."""
+    """Why a minion's answer is none."""
     told = answer.get("ret") if isinstance(answer, dict) else None
-    if isinstance(told, dict) and isinstance(told.get("rows"), list) and "spool" in told:
-        return ""
-    return told.removeprefix("ERROR: ") if isinstance(told, str) else "does not answer"
+    if isinstance(told, str):
+        return told.removeprefix("ERROR: ")
+    return "its answer makes no sense" if told else "does not answer"
 
 
 def keep_schedule() -> dict:

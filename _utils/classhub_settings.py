@@ -510,6 +510,9 @@ _CHECKS: dict[str, Callable[[object], object]] = {
     "cull:timeout": _number(1, 300),
     "cull:before_due": _number(0, 7 * 24 * 60),
     "cull:pins": _texts,
+    # uses join in the database over ten minutes, and the hub itself may tell of one five minutes late
+    "activity:interval": _optional(_number(60, 300)),
+    "activity:keep": _number(0, 36500),
     "backup:repository": _optional(_repository),
     "backup:password": _optional(_password),
     "backup:environment": _environment,

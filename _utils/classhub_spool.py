@@ -108,6 +108,12 @@ class Spool:
         """Nanoseconds since the epoch until which all events are here; 0: none ever were."""
         return int(self.note("watched") or 0)
 
+    def set_back(self, now: int) -> None:
+        """The clock was ahead, and is not any more: nothing was watched or seen after this time."""
+        with self.database:
+            self._write_note("watched", str(now))
+            self.database.execute("update container set seen = min(seen, ?)", [now])
+
     # -- what happens
 
     def put(self, events: Iterable[Event], watched: int = 0) -> int:

@@ -331,6 +331,20 @@ def test_who_has_not_begun_is_told_and_progress_is_counted(lesson):
     assert (counts["people"], counts["has"], counts["opened"]) == (4, 4, 1)
 
 
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_who_could_not_be_looked_at_is_not_said_to_have_done_nothing(lesson, form):
+    say(lesson, "release", "ps1", "--students=ben,dan")
+    (lesson.settings.homes / "ada" / "ps1").symlink_to("/etc")
+    report = say(lesson, "activity", "unstarted", "ps1", f"--format={form}")
+    assert report.table == {"ada": "failed: ~/ps1 is a symbolic link"}
+    assert report.failed
+    told = {
+        "json": [{"user": user} for user in ("ben", "cyn", "dan")],
+        "csv": "user\nben\ncyn\ndan\n",
+    }
+    assert told[form] in report.summary.values()
+
+
 def test_status_of_a_home_with_a_link_fails_alone(lesson):
     (lesson.settings.homes / "ada" / "ps1").symlink_to("/etc")
     report = say(lesson, "status", "ps1")

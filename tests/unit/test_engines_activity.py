@@ -26,6 +26,8 @@ class Docker:
         if self.broken:
             raise DockerException("gone")
         start, end = (int(float(text) * SECOND) for text in (since, until))
+        if start > end:
+            raise DockerException("`since` time cannot be after `until` time")
         if filters:  # listening takes until then
             self.clock.now = max(self.clock.now, end)
         for event in self.ring:
@@ -185,6 +187,19 @@ def test_an_engine_that_is_away_is_waited_for(world):
     event = happened(world)
     world.watch.turn()
     assert kept(world) == [("start", event["timeNano"])]
+    assert len(gaps(world)) == 1
+
+
+def test_clock_that_was_ahead_is_followed_back(world):
+    world.clock.now += 7200 * SECOND
+    world.watch.turn()
+    world.clock.now -= 7200 * SECOND
+    world.docker.there[ADA] = described(world, running=True, began="2027-01-15T07:59:00Z")
+    world.watch.turn()
+    assert [row[2] for row in world.watch.spool.waiting(9)] == ["start", "gap"]
+    event = happened(world, "die", exitCode="0")
+    world.watch.turn()
+    assert kept(world)[-1] == ("die", event["timeNano"])
     assert len(gaps(world)) == 1
 
 

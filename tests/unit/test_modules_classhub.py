@@ -24,7 +24,8 @@ def module(said, monkeypatch):
         said.append((verb, list(arguments), list(options)))
         failed = 1 if "unlucky" in arguments else 0
         answers = {"assignments": {"ps1": {}}, "csv": "a,b", "calendar": {"ps1": {}}, "rows": [{}]}
-        return {"table": {}, "summary": {"failed": failed} | answers}
+        table = {"ada": "failed: ~/ps1 is a symbolic link"} if failed else {}
+        return {"table": table, "summary": {"failed": failed} | answers}
 
     salt = {"classhub_course.call": call, "classhub_swarm.servers": lambda: ["ada"]}
     monkeypatch.setattr(module, "__salt__", salt, raising=False)
@@ -141,6 +142,13 @@ def test_activity_is_rows_or_text(module, said):
         ("activity", ["hourly"], ["--format=json"]),
         ("activity", ["unstarted", "ps1"], ["--format=csv", *times]),
     ]
+
+
+def test_who_could_not_be_looked_at_is_beside_the_activity_and_in_the_exit_code(module):
+    table = {"ada": "failed: ~/ps1 is a symbolic link"}
+    assert module.activity("unstarted", "unlucky") == {"table": table, "rows": [{}]}
+    assert module.activity("unstarted", "unlucky", format="csv") == {"table": table, "csv": "a,b"}
+    assert module.__context__ == {"retcode": 1}
 
 
 def test_calendar_is_by_assignment(module):

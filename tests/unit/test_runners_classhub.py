@@ -524,6 +524,7 @@ def pulling(scheduled):
     answers = scheduled.client.answers = Telling(scheduled.client.answers)
     answers["classhub_activity.waiting"] = told
     answers["classhub_activity.record"] = {"hub": answer(recorded)}
+    answers["classhub_activity.forget"] = {"node1": answer(1)}
     answers["classhub_activity.sample"] = {"hub": answer({"table": {}, "summary": {"used": 3}})}
     return scheduled
 
@@ -556,7 +557,13 @@ NO_ANSWER = [
         "'classhub_activity.waiting' is not available.",
     ),
     (answer("ERROR: disk is full", 1), "disk is full"),
-    (answer({"rows": 5}), "does not answer"),
+    (answer({"rows": 5}), "its answer makes no sense"),
+    (answer({"rows": [[1]]}), "its answer makes no sense"),
+    *((waiting(row), "its answer makes no sense") for row in ((), ("7",), (True,), ({},), (None,))),
+    *(
+        (answer({"spool": "s", "rows": [row]}), "its answer makes no sense")
+        for row in (7, {}, "7", None)
+    ),
 ]
 
 
@@ -574,6 +581,43 @@ def test_more_than_is_brought_at_once_is_brought_in_turns(pulling, monkeypatch):
     pulling.runner.pull_activity()
     forgotten = [words for _, name, words, _ in pulling.client.asked if name.endswith(".forget")]
     assert forgotten == [("s1", 2), ("s1", 4), ("s1", 5)]
+
+
+NOT_FORGOTTEN = [
+    ({}, "does not answer"),
+    ({"node1": DEAD}, "does not answer"),
+    ({"node1": answer("ERROR: database or disk is full", 1)}, "database or disk is full"),
+]
+
+
+@pytest.mark.parametrize(("answers", "why"), NOT_FORGOTTEN)
+def test_node_that_cannot_forget_is_told_and_not_asked_for_ever(pulling, monkeypatch, answers, why):
+    monkeypatch.setattr(pulling.runner, "_PULLED", 1)
+    pulling.client.answers["classhub_activity.forget"] = answers
+    report = pulling.runner.pull_activity()
+    failed = f"failed: does not forget what the hub has: {why}"
+    assert report["table"] == {"node1": failed, "node2": "done: nothing new"}
+    assert names_of(pulling.client).count("classhub_activity.waiting") == 1
+
+
+def test_node_with_a_new_spool_has_forgotten_nothing_and_is_asked_by_the_next_run(
+    pulling, monkeypatch
+):
+    monkeypatch.setattr(pulling.runner, "_PULLED", 1)
+    pulling.client.answers["classhub_activity.forget"] = {"node1": answer(0)}
+    assert pulling.runner.pull_activity()["table"]["node1"] == "done: 1 new"
+    assert names_of(pulling.client).count("classhub_activity.waiting") == 1
+
+
+def test_node_that_has_always_more_to_tell_does_not_hold_up_the_master(pulling, monkeypatch):
+    monkeypatch.setattr(pulling.runner, "_PULLED", 1)
+    pulling.interval, pulling.activity = 0, 300
+    pulling.look()
+    pulling.look(300)
+    asked = names_of(pulling.client)
+    assert asked.count("classhub_activity.waiting") == pulling.runner._TURNS
+    assert asked[-1] == "classhub_activity.sample"
+    assert pulling.look(300) is True
 
 
 def test_two_runs_do_not_pull_at_once_and_the_first_looks_once_more(pulling, tmp_path):

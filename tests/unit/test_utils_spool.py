@@ -55,6 +55,15 @@ def test_watched_does_not_go_back(known):
     assert known.watched == ago(5)
 
 
+def test_clock_that_is_set_back_takes_back_what_was_watched_and_seen(known):
+    known.put([START], watched=NOW)
+    known.reconcile({ADA: True}, {}, NOW)
+    known.set_back(ago(300))
+    assert known.watched == ago(300)
+    (made,) = known.reconcile({}, {}, ago(200))
+    assert (made.action, made.at, made.estimated) == ("die", ago(300), spool.BOUNDED)
+
+
 def test_what_the_hub_has_is_forgotten_by_the_spool_that_had_it(known, tmp_path):
     known.put([START, DIE])
     first = spool.waiting(1, tmp_path)

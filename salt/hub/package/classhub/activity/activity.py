@@ -17,36 +17,37 @@ OTHERS = ("unstarted", "forecast")  # questions that need more than the database
 
 
 def activity(settings: Settings, arguments: Namespace) -> Report:
-    """Answer a question; the answer is `rows` or `csv` in the summary."""
+    """Answer a question; the answer is `rows` or `csv` in the summary, and who could not be looked at in the table."""
     known = (*QUESTIONS, *OTHERS)
     if arguments.question not in known:
         raise Refused(f"{arguments.question} is no question; there are: {', '.join(known)}")
     if arguments.format not in FORMATS:
         raise Refused(f"there is no format {arguments.format}; there are: {', '.join(FORMATS)}")
-    rows = answer(settings, arguments)
+    rows, failed = answer(settings, arguments)
     if arguments.format == "json":
-        return Report({}, {"rows": rows})
+        return Report(failed, {"rows": rows})
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerows([list(rows[0]), *(row.values() for row in rows)] if rows else [])
-    return Report({}, {"csv": out.getvalue()})
+    return Report(failed, {"csv": out.getvalue()})
 
 
-def answer(settings: Settings, arguments: Namespace) -> list[Row]:
-    """The rows of an answer."""
+def answer(settings: Settings, arguments: Namespace) -> tuple[list[Row], dict[str, str]]:
+    """The rows of an answer, and why of whom none is known."""
     if arguments.question == "unstarted":
         if not arguments.assignment:
             raise Refused("unstarted needs an assignment")
         check_known(settings, arguments.assignment)
-        return [{"user": user} for user in unstarted(settings, arguments.assignment)]
+        users, failed = unstarted(settings, arguments.assignment)
+        return [{"user": user} for user in users], failed
     moment = now()
     with Database(settings.activity_db) as database:
         if arguments.question == "forecast":
-            return [forecast(database, settings, smallest_node(), moment.timestamp())]
+            return [forecast(database, settings, smallest_node(), moment.timestamp())], {}
         window = window_of(settings, arguments.since, arguments.until, moment)
         if window.since >= window.until:
             raise Refused("since must be before until")
-        return QUESTIONS[arguments.question](database, settings, window, moment.timestamp())
+        return QUESTIONS[arguments.question](database, settings, window, moment.timestamp()), {}
 
 
 def smallest_node() -> int:

@@ -4,7 +4,7 @@ node, person    names, once each
 server          a container of a student's, on a node
 event           what happened to it, and when: once, in nanoseconds since the epoch
 gap             when a node's events may be missing
-usage           from when to when somebody used the class, in seconds since the epoch
+usage           from when to when somebody used the class, in seconds since the epoch; of one person none overlap
 
 session         view: from when to when a server ran
 activity        view: date, user, active, as the service that polled every ten minutes used to write it
@@ -59,6 +59,31 @@ STEPS = (
         select datetime(at, 'unixepoch') as date, person.name as user,
             exists (select 1 from usage where usage.person = person.id
                 and began < at and ended >= at - 600) as active
+        from poll join person;
+    """,
+    # A person's uses become one where they overlap, so the last that began before a poll tells all: the view looks for
+    # that one, and not through all of a long class, while nobody could write.
+    """
+    create temp table joined as
+        select person, min(began) as began, max(ended) as ended, max(estimated) as estimated
+        from (
+            select *, total(apart) over (partition by person order by began) as part
+            from (
+                select *, began > max(ended) over (partition by person order by began
+                    rows between unbounded preceding and 1 preceding) as apart
+                from usage))
+        group by person, part;
+    delete from usage;
+    insert into usage select person, began, ended, estimated from joined;
+    drop table joined;
+    drop view activity;
+    create view activity as
+        with recursive poll (at) as (
+            select min(began) / 600 * 600 + 600 from usage having count(*) > 0
+            union all select at + 600 from poll where at < (select max(ended) from usage))
+        select datetime(at, 'unixepoch') as date, person.name as user,
+            coalesce((select ended from usage where usage.person = person.id and began < at
+                order by began desc limit 1) >= at - 600, 0) as active
         from poll join person;
     """,
 )
@@ -138,7 +163,7 @@ class Database:
 
     def forget(self, days: int) -> int:
         """Remove what ended more than so many days ago, and who is not in it any more; how many events. 0: nothing."""
-        if not days:
+        if days <= 0:
             return 0
         before = int(time.time()) - days * 86400
         with self.writing() as connection:

@@ -12,7 +12,7 @@ def progress(settings: Settings) -> dict[str, dict]:
     """Assignment -> how many students have it, opened it, ...; and ``due``, as the calendar has it."""
     found = {}
     for assignment in sorted(names_in(settings.course_exchange / "outbound")):
-        people = people_of(settings, assignment)
+        people, _ = people_of(settings, assignment)
         found[assignment] = {
             "people": len(settings.students),
             "due": settings.assignments.get(assignment, {}).get("due", ""),
@@ -21,16 +21,16 @@ def progress(settings: Settings) -> dict[str, dict]:
     return found
 
 
-def people_of(settings: Settings, assignment: str) -> dict[str, dict]:
-    """Username -> how far the student is: see `Status`."""
+def people_of(settings: Settings, assignment: str) -> tuple[dict[str, dict], dict[str, str]]:
+    """Username -> how far the student is: see `Status`; and username -> why that is not known, of whom it is not."""
     run = Status(settings, assignment)
-    each(f"status {assignment}", settings.students, run.of)
-    return run.people
+    table = each(f"status {assignment}", settings.students, run.of)
+    return run.people, {user: why for user, why in table.items() if why.startswith("failed")}
 
 
-def unstarted(settings: Settings, assignment: str) -> list[str]:
-    """Usernames of the students who neither changed anything in it nor submitted."""
-    people = people_of(settings, assignment)
-    return sorted(
-        user for user, one in people.items() if not (one.get("opened") or one.get("submitted"))
-    )
+def unstarted(settings: Settings, assignment: str) -> tuple[list[str], dict[str, str]]:
+    """Usernames of the students who neither changed anything in it nor submitted; and of whom that is not known, why."""
+    people, failed = people_of(settings, assignment)
+    known = {user: one for user, one in people.items() if user not in failed}
+    users = (user for user, one in known.items() if not (one["opened"] or one["submitted"]))
+    return sorted(users), failed

@@ -22,6 +22,7 @@ EARLIEST = 1_577_836_800 * 10**9  # 2020: no clock of a node that can be believe
 AHEAD = 3600 * 10**9  # nanoseconds by which a node's clock may be ahead
 NEAR = 30 * 10**9  # nanoseconds between an event and what was made up for it, at most
 HOW = (0, 1, 2)  # see _utils/classhub_spool.py: seen, asked, bounded
+CLOSED = 3  # how an end is known that no node told: the hub does not have the server any more
 
 
 def record_activity(settings: Settings, arguments: Namespace) -> Report:
@@ -57,9 +58,10 @@ def record(database: Database, node: str, rows: list) -> Counter:
 
 
 def in_words(count: Counter) -> str:
+    """An outcome. Rows that are left out are a failure: their node forgets them, and nobody tells them again."""
     words = [f"{count['new']} new"]
     words += [f"{count[kind]} {kind}" for kind in ("known", "odd") if count[kind]]
-    return f"done: {', '.join(words)}"
+    return f"{'failed' if count['odd'] else 'done'}: {', '.join(words)}"
 
 
 def fault_of(row: object) -> str:
@@ -103,6 +105,8 @@ def _put(database: Database, node: int, row: list) -> bool:
             ).rowcount
         )
     server = _server(database, node, container, user)
+    if action == "die":  # its node knows it better than who only missed the server
+        write("delete from event where server = ? and estimated = ?", [server, CLOSED])
     near = [server, action, at - NEAR, at + NEAR]
     if how and database.rows(
         "select 1 from event where server = ? and action = ? and at between ? and ?", *near

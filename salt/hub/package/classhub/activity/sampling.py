@@ -1,7 +1,7 @@
 """The verb `sample-activity`: who uses the class just now, and what ended without a word.
 
 JupyterHub tells of each server when it was last used. Uses that follow each other within ten minutes are one interval.
-A server that the hub does not have any more, and whose end no node told, ended when it was last seen.
+A server that the hub does not have any more, and whose end no node told, ended when it was last used.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from classhub.activity.answers import Window, forecast, hourly, peak, shown
 from classhub.activity.database import POLL, STATE, Database
 from classhub.activity.progress import progress
+from classhub.activity.recording import CLOSED
 from classhub.activity.seed import take_own
 from classhub.course.report import Report
 from classhub.course.settings import Settings
@@ -23,7 +24,6 @@ from classhub.culling.engine import Engine
 from classhub.culling.hub import Hub
 from classhub.culling.policy import Room, Server
 
-CLOSED = 3  # how an event is known: the hub does not have the server any more
 SHOWN = 28 * 86400  # seconds of which the dashboard tells
 YOUNG = (
     900  # seconds: of a server that is younger the hub may not know yet, or its node may still tell
@@ -76,22 +76,29 @@ def note_usage(database: Database, servers: Iterable[Server]) -> int:
 def close(database: Database, running: set[str], now: int) -> int:
     """End the servers that are open here, old enough, and not the hub's any more; how many.
 
-    Each is ended when its student last used it: no hour is counted that may not have been.
+    A person has one server at a time, so one that was followed by another is over, too. Each is ended when its student
+    last used it, and no later than the next one began: no hour is counted that may not have been.
     """
     opened = database.rows(
-        "select server.id, person.name, session.began, (select max(usage.ended) from usage"
-        " where usage.person = person.id) from session join server on server.id = session.server"
-        " join person on person.id = server.person where session.ended is null and session.began < ?",
+        "select server, user, began, next from (select *, lead(began) over (partition by user order by began) as next"
+        " from session) where ended is null and began < ?",
         (now - YOUNG) * 10**9,
     )
-    gone = [row for row in opened if row[1] not in running]
+    gone = [row for row in opened if row[1] not in running or row[3]]
     with database.writing() as connection:
-        for server, _, began, used in gone:
-            at = max(began + 1, (used or 0) * 10**9)
+        for server, user, began, following in gone:
+            latest = following or now * 10**9
+            at = max(began + 1, min(last_use(database, user, latest), latest))
             connection.execute(
                 "insert or ignore into event values (?, ?, 'die', ?, null)", [server, at, CLOSED]
             )
     return len(gone)
+
+
+def last_use(database: Database, user: str, before: int) -> int:
+    """When the last use of the class ended that began before a time; all in nanoseconds since the epoch. 0: none did."""
+    query = "select max(ended) from usage join person on person.id = person where name = ? and began < ?"
+    return (database.rows(query, user, before / 10**9)[0][0] or 0) * 10**9
 
 
 def state(settings: Settings, database: Database, rooms: list[Room], now: int) -> dict:

@@ -60,13 +60,28 @@ def seconds(date: object) -> int:
 
 
 def take(database: Database, active: Iterable[tuple[str, int]]) -> dict[str, int]:
-    """Write intervals for polls; how many each person has."""
+    """Write intervals for polls; how many tell something new of each person."""
     counts: dict[str, int] = {}
     for user, began, ended in intervals(active):
-        values = [database.key("person", user), began, ended, IMPORTED]
-        database.connection.execute("insert or ignore into usage values (?, ?, ?, ?)", values)
-        counts[user] = counts.get(user, 0) + 1
+        new = merge(database, database.key("person", user), began, ended)
+        counts[user] = counts.get(user, 0) + new
     return counts
+
+
+def merge(database: Database, person: int, began: int, ended: int) -> bool:
+    """Write an interval as one with those of this person that it overlaps; whether that tells anything new."""
+    values = [person, ended, began]
+    overlapped = database.rows(
+        "select began, ended from usage where person = ? and began <= ? and ended >= ?", *values
+    )
+    if any(first <= began and ended <= last for first, last in overlapped):
+        return False
+    write = database.connection.execute
+    write("delete from usage where person = ? and began <= ? and ended >= ?", values)
+    began = min([began, *(first for first, _ in overlapped)])
+    ended = max([ended, *(last for _, last in overlapped)])
+    write("insert into usage values (?, ?, ?, ?)", [person, began, ended, IMPORTED])
+    return True
 
 
 def intervals(active: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int, int]]:
