@@ -73,6 +73,18 @@ def test_role_name_drop_and_return(host):
     assert (host / "home/bob/work.txt").read_text() == "mine"
 
 
+def test_nobody_is_of_a_group_of_the_host_by_a_name_or_a_number(host):
+    reconcile(host, [person("ada")])
+    with (host / "etc/group").open("a") as groups:
+        groups.write("faculty:x:40001:\n")
+    for taken in (person("instructors"), person("faculty"), person("carl", uid=40001)):
+        with pytest.raises(AssertionError, match=f"{taken['username']}: "):
+            reconcile(host, [person("ada"), taken])
+    reconcile(host, [person("ada"), person("carl")])
+    assert known(host, "passwd", "carl").startswith("carl:x:40002:40002:")
+    assert known(host, "group", "carl") == "carl:x:40002:"
+
+
 def test_accounts_of_the_host_are_left_as_they_are(host):
     before = (host / "etc/passwd").read_text()
     reconcile(host, [person("ada")])

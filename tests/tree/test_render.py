@@ -215,6 +215,14 @@ def test_the_hub_is_told_whose_login_is_whose(as_minion):
     assert logins["show_changes"] is False
 
 
+def test_the_doctors_student_is_listed_in_its_group(as_minion):
+    """The hub believes in no primary group."""
+    chunks = as_minion("lab", "hub").cmd("state.show_low_sls", "hub.probe")
+    (listed,) = [chunk for chunk in chunks if "addusers" in chunk]
+    assert (listed["fun"], listed["name"]) == ("present", "classhub-probe")
+    assert listed["addusers"] == ["classhub-probe"]
+
+
 def test_the_client_secret_is_for_the_hub_alone(as_minion):
     secret = "not-a-secret-but-an-example"
     chunks = as_minion("campus", "hub").cmd("state.show_lowstate")

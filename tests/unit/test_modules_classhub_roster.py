@@ -244,7 +244,46 @@ def test_account_of_the_host_is_adopted_when_the_roster_gives_its_uid(module, ho
 def test_uid_of_another_account_is_a_fault(module, host, people):
     host.has("daemon", 3000)
     people[0]["uid"] = 3000
-    assert module.plan()["faults"] == ["ada: uid 3000 belongs to another account"]
+    assert module.plan()["faults"] == ["ada: uid 3000 belongs to another account or group"]
+
+
+def test_gid_of_another_group_is_a_fault(module, host, people):
+    """The account would get it as its primary group, and would be one of that group."""
+    host.groups["faculty"] = (3000, [])
+    people[0]["uid"] = 3000
+    assert module.plan()["faults"] == ["ada: uid 3000 belongs to another account or group"]
+
+
+def test_gid_that_the_host_uses_is_skipped(module, host):
+    host.groups["faculty"] = (20000, [])
+    assert module.plan()["ledger"]["ada"] == 20001
+
+
+def test_number_of_the_ledger_that_another_group_has_is_a_fault(module, host):
+    """As on a new host to which the class was recovered."""
+    Path(module.LEDGER).parent.mkdir()
+    Path(module.LEDGER).write_text('{"ada": 20000}')
+    host.groups["faculty"] = (20000, [])
+    assert module.plan()["faults"] == [
+        "ada: has the uid 20000, which is another account's or group's of this host. Give that another number"
+    ]
+
+
+def test_group_of_the_host_with_the_same_name_is_a_fault(module, host, people):
+    host.groups["docker"] = (992, [])
+    people.append(person("docker"))
+    (fault,) = module.plan()["faults"]
+    assert fault.startswith("docker: is a group of this host already (gid 992)")
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_username_that_is_a_roles_group_is_a_fault(module, people, ready):
+    if ready:
+        module.apply()
+    people.append(person("instructors"))
+    assert module.plan()["faults"] == [
+        "instructors: is the group of a role. Give the person another username"
+    ]
 
 
 def test_uid_that_the_host_uses_is_skipped(module, host):
@@ -307,11 +346,37 @@ def test_account_that_got_another_uid_is_told(module, host, monkeypatch):
     """systemd-sysusers takes a free one where the wanted one is taken in that very moment."""
     monkeypatch.setitem(host.users, "ada", None)
     host.has("ada", 20000)
-    monkeypatch.setitem(module.__salt__, "cmd.run_all", lambda *_, **__: host.has("bob", 777))
-    host.groups |= {"ada": (20000, []), "bob": (20001, []), "students": (900, ["bob", "ada"])}
+    host.groups |= {"ada": (20000, []), "students": (900, ["bob", "ada"])}
+
+    def sysusers(*_, **__):
+        host.has("bob", 777)
+        host.groups["bob"] = (20001, [])
+
+    monkeypatch.setitem(module.__salt__, "cmd.run_all", sysusers)
     people = module.__pillar__["classhub"]["people"]
     people[:] = [person("ada", uid=20000), person("bob")]
     assert module.apply()["bob"].startswith("failed: user bob did not get the uid 20001")
+
+
+def test_group_that_got_another_gid_is_told(module, host, monkeypatch):
+    """The same, of a group."""
+
+    def sysusers(*_, **__):
+        host.has("ada", 20000)
+        host.groups |= {"ada": (777, []), "students": (900, ["ada"])}
+
+    monkeypatch.setitem(module.__salt__, "cmd.run_all", sysusers)
+    assert module.apply()["ada"].startswith("failed: group ada did not get the gid 20000")
+
+
+def test_account_of_another_primary_group_is_told_and_all_else_is_done(module, host, people, homes):
+    host.has("ada", 3000, "Ada", gid=100)
+    people[0]["uid"] = 3000
+    assert module.apply()["ada"] == (
+        "failed: the primary group of ada has the gid 100, not 3000: usermod --gid 3000 ada"
+    )
+    assert (homes / "ada").stat().st_uid == 3000
+    assert module.plan()["people"] == {"ada": ["primary group"]}
 
 
 # -- what drifted is mended -------------------------------------------------------------------------------------------
