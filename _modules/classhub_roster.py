@@ -91,8 +91,10 @@ def plan(drops: int = 0) -> dict:
     people, roster = settings["people"], settings["roster"]
     known, host, groups = ledger(), _host(), roster["groups"].values()
     taken = _taken(people, known, host)
+    # nor a uid whose files are here: without its ledger a class begins anew, and its homes may have outlived it
+    homes = _owners() - {person["uid"] for person in people}
     grown, faults = __utils__["classhub_roster.assign"](
-        people, known, taken, int(roster["first_uid"])
+        people, known, taken | homes, int(roster["first_uid"])
     )
     todo = {}
     for person in people:
@@ -148,7 +150,27 @@ def _clash(name: str, uid: int, host: _Host, groups: Iterable[str], taken: set[i
         )
     if uid in taken:
         return f"has the uid {uid}, which is another account's or group's of this host. Give that another number"
+    for home in (Path(HOMES, name), Path(ARCHIVE, name)):
+        owner = _owner(home)
+        if owner not in (None, 0, uid):
+            return (
+                f"{home} belongs to the uid {owner}, and the class would give it to the uid {uid}. "
+                f"Restore {LEDGER} from the backup, or give the roster the uid {owner}"
+            )
     return ""
+
+
+def _owners() -> set[int | None]:
+    """The uids to which homes belong, those of who left as well."""
+    folders = [Path(folder) for folder in (HOMES, ARCHIVE) if Path(folder).is_dir()]
+    return {_owner(home) for folder in folders for home in folder.iterdir()}
+
+
+def _owner(path: Path) -> int | None:
+    try:
+        return path.lstat().st_uid
+    except FileNotFoundError:
+        return None
 
 
 def _some(names: dict) -> str:

@@ -73,6 +73,19 @@ def test_role_name_drop_and_return(host):
     assert (host / "home/bob/work.txt").read_text() == "mine"
 
 
+def test_homes_outlive_the_hub_and_change_no_hands(host, tmp_path):
+    reconcile(host, [person("ada"), person("bob")])
+    (host / "home/bob/work.txt").write_text("mine")
+    new = prepare(tmp_path / "new")
+    (new / "home").rmdir()
+    (host / "home").rename(new / "home")
+    with pytest.raises(AssertionError, match="bob belongs to the uid 40001, and the class would"):
+        reconcile(new, [person("bob"), person("ada")])
+    reconcile(new, [person("bob", uid=40001), person("ada", uid=40000)])
+    assert known(new, "passwd", "bob").startswith("bob:x:40001:40001:")
+    assert (new / "home/bob").stat().st_uid == 40001
+
+
 def test_nobody_is_of_a_group_of_the_host_by_a_name_or_a_number(host):
     reconcile(host, [person("ada")])
     with (host / "etc/group").open("a") as groups:

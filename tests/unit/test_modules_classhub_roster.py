@@ -216,6 +216,47 @@ def test_damaged_ledger_is_refused_and_kept(module, host, text):
     assert host.calls == []
 
 
+@pytest.fixture
+def reinstalled(module, host, people, homes):
+    """The hub's own disk was lost, the homes were on another: everybody was there, and bob left."""
+    module.apply()
+    people[:] = [person("ada"), person("prof", "instructor", "Moreau, Pat")]
+    module.apply()
+    Path(module.LEDGER).unlink()
+    host.users.clear()
+    host.groups.clear()
+    host.calls.clear()
+
+
+@pytest.mark.usefixtures("reinstalled")
+def test_homes_whose_ledger_is_lost_do_not_change_hands(module, host, people, homes):
+    people[:] = [person("prof", "instructor"), person("bob"), person("ada")]
+    told = "Restore {} from the backup, or give the roster the uid {}"
+    faults = module.plan()["faults"]
+    for name, path, uid in (("ada", "ada", 20000), ("bob", ".archive/bob", 20001)):
+        (fault,) = [fault for fault in faults if fault.startswith(f"{name}: ")]
+        assert f"{homes / path} belongs to the uid {uid}, and the class would" in fault
+        assert fault.endswith(told.format(module.LEDGER, uid))
+    with pytest.raises(CommandExecutionError, match="The roster was not applied"):
+        module.apply()
+    assert ((homes / "ada").stat().st_uid, host.calls) == (20000, [])
+
+
+@pytest.mark.usefixtures("reinstalled")
+def test_homes_whose_ledger_is_lost_are_theirs_again_by_the_roster(module, people, homes):
+    people[:] = [person("zoe"), person("bob", uid=20001), person("ada", uid=20000)]
+    assert module.plan()["faults"] == []
+    module.apply()
+    owners = [(homes / name).stat().st_uid for name in ("ada", "bob", "zoe")]
+    assert owners == [20000, 20001, 20003]
+
+
+@pytest.mark.usefixtures("reinstalled")
+def test_who_is_new_does_not_get_the_uid_of_a_home_of_before(module, people):
+    people[:] = [person("zoe")]
+    assert module.plan()["ledger"] == {"zoe": 20003}
+
+
 # -- faults: nothing is done ------------------------------------------------------------------------------------------
 
 
