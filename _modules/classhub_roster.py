@@ -20,6 +20,8 @@ HOMES = "/home"
 ARCHIVE = "/home/.archive"  # homes of those who left
 # a home is in reach of its student's notebooks, ~/.ssh/authorized_keys included: no way to sign in to the hub itself
 _SHELL = "/usr/sbin/nologin"
+# and the SSH server denies the groups of all roles and this one, of who ever left: salt/hub/users.sls
+LEFT = "classhub-left"
 
 
 def __virtual__():
@@ -135,8 +137,8 @@ def _taken(people: list[dict], known: dict[str, int], host: _Host) -> set[int]:
 def _clash(name: str, uid: int, host: _Host, groups: Iterable[str], taken: set[int]) -> str:
     """Why this host cannot have the person under that name and number; empty if it can."""
     account, group = host.accounts.get(name), host.groups.get(name)
-    if name in groups:
-        return "is the group of a role. Give the person another username"
+    if name in (*groups, LEFT):
+        return "is a group of the class. Give the person another username"
     if account and account.pw_uid != uid:
         return (
             f"is an account of this host already (uid {account.pw_uid}); the class would give it "
@@ -306,7 +308,7 @@ def _add(people: list[dict], uids: dict[str, int], groups: dict[str, str]) -> No
     """Accounts and memberships that are missing, all of them by one run of systemd-sysusers: a process for each would
     take minutes for a large class. See sysusers.d(5)."""
     host = _host()
-    lines = [f"g {group} - -" for group in groups.values() if group not in host.groups]
+    lines = [f"g {group} - -" for group in (*groups.values(), LEFT) if group not in host.groups]
     for person in people:
         name, group = person["username"], groups[person["role"]]
         uid = uids[name]
@@ -358,9 +360,10 @@ def _settle(person: dict, uid: int, host: _Host, groups: dict[str, str]) -> None
 def _leave(name: str, host: _Host, groups: list[str]) -> None:
     """No sign-in and no server from now on; the home is kept where nobody reaches it.
 
-    The order matters: who is in no group can start no server, and a server that still ends writes to the home even
-    while that is moved.
+    The order matters: who is in no group of a role can start no server, and a server that still ends writes to the home
+    even while that is moved. Until it is, SSH would find keys there.
     """
+    _must(__salt__["group.adduser"](LEFT, name), f"{name} could not be added to the group {LEFT}")
     _out_of(name, [group for group in groups if name in host.members(group)])
     __salt__["classhub_swarm.stop"](name)
     home = Path(HOMES, name)

@@ -65,6 +65,7 @@ def test_role_name_drop_and_return(host):
     assert told["table"]["bob"] == "done: locked, home archived"
     assert told["left"] == {}
     assert "bob" not in known(host, "group", "students")
+    assert known(host, "group", "classhub-left").endswith(":bob")
     assert (host / "home/.archive/bob/work.txt").read_text() == "mine"
 
     told = reconcile(host, [person("ada", "grader", "Ada Lind"), person("bob")])

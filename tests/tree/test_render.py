@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from tests.support.loading import ROOT
+from tests.support.loading import ROOT, load
 from tests.support.masterless import caller
 
 EXAMPLES = {
@@ -213,6 +213,13 @@ def test_the_hub_is_told_whose_login_is_whose(as_minion):
     assert logins["dataset"] == told | {"hz-cleo": "cleo", "0xdan": "dan"}
     assert (logins["mode"], logins["group"]) == ("0640", "jupyterhub")
     assert logins["show_changes"] is False
+
+
+def test_ssh_knows_nobody_of_the_class_nor_who_left(as_minion):
+    chunks = as_minion("lab", "hub").cmd("state.show_low_sls", "hub.users")
+    (denied,) = [chunk["contents"] for chunk in chunks if "contents" in chunk]
+    left = load("modules", "classhub_roster").LEFT
+    assert denied.splitlines()[-1] == f"DenyGroups graders instructors students {left}"
 
 
 def test_the_doctors_student_is_listed_in_its_group(as_minion):

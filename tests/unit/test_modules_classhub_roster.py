@@ -81,6 +81,12 @@ class Host:
         order = ("name", "passwd", "uid", "gid", "gecos", "dir", "shell")
         return pwd.struct_passwd([whole[f"pw_{field}"] for field in order])
 
+    def adduser(self, group, name):
+        done = self._does("group.adduser", name)
+        if done and name not in self.groups[group][1]:
+            self.groups[group][1].append(name)
+        return done
+
     def deluser(self, group, name):
         done = self._does("group.deluser", name)
         if done:
@@ -96,6 +102,7 @@ class Host:
             "cmd.run_all": self.run_all,
             "user.chfullname": self.chfullname,
             "user.chshell": self.chshell,
+            "group.adduser": self.adduser,
             "group.deluser": self.deluser,
             "classhub_swarm.stop": self.stop,
         }
@@ -323,7 +330,7 @@ def test_username_that_is_a_roles_group_is_a_fault(module, people, ready):
         module.apply()
     people.append(person("instructors"))
     assert module.plan()["faults"] == [
-        "instructors: is the group of a role. Give the person another username"
+        "instructors: is a group of the class. Give the person another username"
     ]
 
 
@@ -509,6 +516,18 @@ def test_who_left_is_locked_and_the_home_archived(module, host, homes, left):
     assert "bob" in host.users
     assert module.plan()["left"] == {}
     assert module.apply() == {}
+
+
+@pytest.mark.usefixtures("left")
+@pytest.mark.parametrize("refusal", ["group.adduser", "group.deluser", "stop"])
+def test_who_leaves_is_denied_by_ssh_at_every_step(module, host, refusal):
+    """The home with its keys is there until the server has ended."""
+    host.refuses.add((refusal, "bob"))
+    assert module.apply()["bob"].startswith("failed: ")
+    denied = {*GROUPS.values(), module.LEFT}
+    assert any("bob" in members for group, (_, members) in host.groups.items() if group in denied)
+    host.refuses.clear()
+    assert module.apply()["bob"].startswith("done: ")
 
 
 @pytest.mark.usefixtures("left")
