@@ -186,7 +186,7 @@ def _lacks(person: dict, uid: int, host: _Host, groups: dict[str, str]) -> list[
     if account is None:
         lacks.append("account")
     else:
-        lacks += ["name"] * (account.pw_gecos != _gecos(person))
+        lacks += ["name"] * (_name(account) != _gecos(person))
         lacks += ["shell"] * (account.pw_shell != _SHELL)
         lacks += ["primary group"] * (account.pw_gid != uid)
     if name not in host.members(groups[person["role"]]):
@@ -222,6 +222,11 @@ def _other_groups(person: dict, host: _Host, groups: dict[str, str]) -> list[str
 
 def _gecos(person: dict) -> str:
     return person["name"].replace(",", " ")
+
+
+def _name(account: pwd.struct_passwd) -> str:
+    """Without room and telephones, for which adduser(8) leaves commas."""
+    return account.pw_gecos.partition(",")[0]
 
 
 def _read(path: Path) -> str | None:
@@ -341,7 +346,7 @@ def _settle(person: dict, uid: int, host: _Host, groups: dict[str, str]) -> None
     _must(account.pw_uid == uid, f"user {name} did not get the uid {uid}")
     _must(host.groups[name].gr_gid == uid, f"group {name} did not get the gid {uid}")
     _must(name in host.members(group), f"{name} could not be added to the group {group}")
-    if account.pw_gecos != _gecos(person):
+    if _name(account) != _gecos(person):
         renamed = __salt__["user.chfullname"](name, _gecos(person))
         _must(renamed, f"the name of {name} could not be changed")
     if account.pw_shell != _SHELL:

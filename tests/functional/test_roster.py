@@ -99,6 +99,21 @@ def test_nobody_is_of_a_group_of_the_host_by_a_name_or_a_number(host):
     assert known(host, "group", "carl") == "carl:x:40002:"
 
 
+def test_an_account_of_adduser_is_adopted_and_comes_to_rest(host):
+    for file, line in (
+        ("passwd", "eve:x:3000:3000:Eva Moss,,,:/home/eve:/bin/bash"),
+        ("group", "eve:x:3000:"),
+    ):
+        with (host / "etc" / file).open("a") as accounts:
+            accounts.write(f"{line}\n")
+    told = reconcile(host, [person("eve", name="Eva Moss", uid=3000)])
+    done = {"eve": "done: shell, group students, home, name files"}
+    assert (told["table"], told["left"]) == (done, {})
+    told = reconcile(host, [person("eve", name="Eve Moss", uid=3000)])
+    assert (told["table"], told["left"]) == ({"eve": "done: name, name files"}, {})
+    assert known(host, "passwd", "eve").split(":")[4].split(",")[0] == "Eve Moss"
+
+
 def test_accounts_of_the_host_are_left_as_they_are(host):
     before = (host / "etc/passwd").read_text()
     reconcile(host, [person("ada")])
