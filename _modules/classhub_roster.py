@@ -144,14 +144,14 @@ def _clash(name: str, uid: int, host: _Host, groups: Iterable[str], taken: set[i
             f"is an account of this host already (uid {account.pw_uid}); the class would give it "
             f"uid {uid}. Take the account away or give the roster its uid"
         )
+    if uid in taken:
+        return f"has the uid {uid}, which is another account's or group's of this host. Give that another number"
     # an account with the name of a group would be made a member of it
     if group and group.gr_gid != uid:
         return (
             f"is a group of this host already (gid {group.gr_gid}); the class would give it gid {uid}. "
             f"Give the person another username, or, if the group is that person's alone: groupmod --gid {uid} {name}"
         )
-    if uid in taken:
-        return f"has the uid {uid}, which is another account's or group's of this host. Give that another number"
     for home in (Path(HOMES, name), Path(ARCHIVE, name)):
         owner = _owner(home)
         if owner not in (None, 0, uid):

@@ -317,6 +317,21 @@ def test_number_of_the_ledger_that_another_group_has_is_a_fault(module, host):
     ]
 
 
+def test_what_came_into_another_group_before_is_told_in_the_order_in_which_it_is_mended(
+    module, host
+):
+    """systemd-sysusers gave the account the other group, and the person's own a number of its own."""
+    module.apply()
+    host.groups |= {"faculty": (20000, []), "ada": (991, [])}
+    (fault,) = module.plan()["faults"]
+    assert fault.startswith("ada: has the uid 20000, which is another account's or group's")
+    host.groups["faculty"] = (30000, [])
+    (fault,) = module.plan()["faults"]
+    assert fault.endswith("if the group is that person's alone: groupmod --gid 20000 ada")
+    host.groups["ada"] = (20000, [])
+    assert module.plan()["faults"] == []
+
+
 def test_group_of_the_host_with_the_same_name_is_a_fault(module, host, people):
     host.groups["docker"] = (992, [])
     people.append(person("docker"))
