@@ -606,7 +606,8 @@ def disk() -> dict:
 def forget_identity(user: str, test: bool = False) -> dict:
     """Forget which GitHub account somebody has signed in with: the next one with the person's login counts.
 
-    For a new account of the same person. Whoever has the login then is believed, so look first whose it is.
+    For a new account of the same person. Whoever has the login then is believed, so look first whose it is. Who is
+    signed in as the person is signed out, and the person's server is stopped: it may be somebody else's.
 
     Args:
         user: the person.
@@ -616,7 +617,7 @@ def forget_identity(user: str, test: bool = False) -> dict:
         ``table``: username -> ``done: ...`` or ``skipped: why``.
 
     Raises:
-        CommandExecutionError: the hub's record of them cannot be read.
+        CommandExecutionError: the hub's record of them cannot be read, or the server cannot be stopped.
 
     CLI Example:
 
@@ -624,9 +625,17 @@ def forget_identity(user: str, test: bool = False) -> dict:
 
         salt hub classhub.forget_identity ada
     """
-    return __salt__["classhub_course.call"](
+    told = __salt__["classhub_course.call"](
         "forget", [user], ["--test"] if test else [], package="classhub.identities"
     )
+    if not test and any(outcome.startswith("done") for outcome in told["table"].values()):
+        try:
+            __salt__["classhub_swarm.stop"](user)
+        except CommandExecutionError as error:
+            raise CommandExecutionError(
+                f"{user} is forgotten, but the server may still run ({error}): salt hub classhub_swarm.stop {user}"
+            ) from error
+    return told
 
 
 def backup(test: bool = False) -> dict:

@@ -7,7 +7,7 @@ import json
 import os
 import pwd
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,8 @@ HOMES = "/home"
 ARCHIVE = "/home/.archive"  # homes of those who left
 # a home is in reach of its student's notebooks, ~/.ssh/authorized_keys included: no way to sign in to the hub itself
 _SHELL = "/usr/sbin/nologin"
+# and the SSH server denies the groups of all roles and this one, of who ever left: salt/hub/users.sls
+LEFT = "classhub-left"
 
 
 def __virtual__():
@@ -89,30 +91,23 @@ def plan(drops: int = 0) -> dict:
     """
     settings = __pillar__["classhub"]
     people, roster = settings["people"], settings["roster"]
-    known, host = ledger(), _host()
-    # an account of this host whose uid the roster gives to its own name becomes one of the class
-    wanted = {(person["username"], person["uid"]) for person in people}
-    taken = {
-        entry.pw_uid
-        for name, entry in host.accounts.items()
-        if name not in known and (name, entry.pw_uid) not in wanted
-    }
+    known, host, groups = ledger(), _host(), roster["groups"].values()
+    taken = _taken(people, known, host)
+    # nor a uid whose files are here: without its ledger a class begins anew, and its homes may have outlived it
+    homes = _owners() - {person["uid"] for person in people}
     grown, faults = __utils__["classhub_roster.assign"](
-        people, known, taken, int(roster["first_uid"])
+        people, known, taken | homes, int(roster["first_uid"])
     )
     todo = {}
     for person in people:
         name = person["username"]
-        account = host.accounts.get(name)
-        if account and account.pw_uid != grown.get(name):
-            faults.append(
-                f"{name}: is an account of this host already (uid {account.pw_uid}); the class would give it "
-                f"uid {grown.get(name)}. Take the account away or give the roster its uid"
-            )
-        elif name in grown:
+        if name not in grown:
+            continue  # that is a fault already
+        if clash := _clash(name, grown[name], host, groups, taken):
+            faults.append(f"{name}: {clash}")
+        else:
             todo[name] = _lacks(person, grown[name], host, roster["groups"])
     present = {person["username"] for person in people}
-    groups = roster["groups"].values()
     left = {name: _remains(name, host, groups) for name in sorted(known.keys() - present)}
     left = {name: remains for name, remains in left.items() if remains}
     if len(left) > max(drops, roster["drops"]):
@@ -130,6 +125,56 @@ def plan(drops: int = 0) -> dict:
     }
 
 
+def _taken(people: list[dict], known: dict[str, int], host: _Host) -> set[int]:
+    """Numbers that this host has given away: a person's is that of the person's own group as well."""
+    # an account of this host whose uid the roster gives to its own name becomes one of the class
+    own = known.items() | {(person["username"], person["uid"]) for person in people}
+    given = {(name, entry.pw_uid) for name, entry in host.accounts.items()}
+    given |= {(name, entry.gr_gid) for name, entry in host.groups.items()}
+    return {number for _, number in given - own}
+
+
+def _clash(name: str, uid: int, host: _Host, groups: Iterable[str], taken: set[int]) -> str:
+    """Why this host cannot have the person under that name and number; empty if it can."""
+    account, group = host.accounts.get(name), host.groups.get(name)
+    if name in (*groups, LEFT):
+        return "is a group of the class. Give the person another username"
+    if account and account.pw_uid != uid:
+        return (
+            f"is an account of this host already (uid {account.pw_uid}); the class would give it "
+            f"uid {uid}. Take the account away or give the roster its uid"
+        )
+    if uid in taken:
+        return f"has the uid {uid}, which is another account's or group's of this host. Give that another number"
+    # an account with the name of a group would be made a member of it
+    if group and group.gr_gid != uid:
+        return (
+            f"is a group of this host already (gid {group.gr_gid}); the class would give it gid {uid}. "
+            f"Give the person another username, or, if the group is that person's alone: groupmod --gid {uid} {name}"
+        )
+    for home in (Path(HOMES, name), Path(ARCHIVE, name)):
+        owner = _owner(home)
+        if owner not in (None, 0, uid):
+            return (
+                f"{home} belongs to the uid {owner}, and the class would give it to the uid {uid}. "
+                f"Restore {LEDGER} from the backup, or give the roster the uid {owner}"
+            )
+    return ""
+
+
+def _owners() -> set[int | None]:
+    """The uids to which homes belong, those of who left as well."""
+    folders = [Path(folder) for folder in (HOMES, ARCHIVE) if Path(folder).is_dir()]
+    return {_owner(home) for folder in folders for home in folder.iterdir()}
+
+
+def _owner(path: Path) -> int | None:
+    try:
+        return path.lstat().st_uid
+    except FileNotFoundError:
+        return None
+
+
 def _some(names: dict) -> str:
     first = list(names)[:5]
     return ", ".join(first) + (", ..." if len(names) > len(first) else "")
@@ -141,8 +186,9 @@ def _lacks(person: dict, uid: int, host: _Host, groups: dict[str, str]) -> list[
     if account is None:
         lacks.append("account")
     else:
-        lacks += ["name"] * (account.pw_gecos != _gecos(person))
+        lacks += ["name"] * (_name(account) != _gecos(person))
         lacks += ["shell"] * (account.pw_shell != _SHELL)
+        lacks += ["primary group"] * (account.pw_gid != uid)
     if name not in host.members(groups[person["role"]]):
         lacks.append(f"group {groups[person['role']]}")
     if _other_groups(person, host, groups):
@@ -176,6 +222,11 @@ def _other_groups(person: dict, host: _Host, groups: dict[str, str]) -> list[str
 
 def _gecos(person: dict) -> str:
     return person["name"].replace(",", " ")
+
+
+def _name(account: pwd.struct_passwd) -> str:
+    """Without room and telephones, for which adduser(8) leaves commas."""
+    return account.pw_gecos.partition(",")[0]
 
 
 def _read(path: Path) -> str | None:
@@ -262,7 +313,7 @@ def _add(people: list[dict], uids: dict[str, int], groups: dict[str, str]) -> No
     """Accounts and memberships that are missing, all of them by one run of systemd-sysusers: a process for each would
     take minutes for a large class. See sysusers.d(5)."""
     host = _host()
-    lines = [f"g {group} - -" for group in groups.values() if group not in host.groups]
+    lines = [f"g {group} - -" for group in (*groups.values(), LEFT) if group not in host.groups]
     for person in people:
         name, group = person["username"], groups[person["role"]]
         uid = uids[name]
@@ -293,8 +344,9 @@ def _settle(person: dict, uid: int, host: _Host, groups: dict[str, str]) -> None
     account = host.accounts.get(name)
     _must(account and name in host.groups, f"user {name} could not be added")
     _must(account.pw_uid == uid, f"user {name} did not get the uid {uid}")
+    _must(host.groups[name].gr_gid == uid, f"group {name} did not get the gid {uid}")
     _must(name in host.members(group), f"{name} could not be added to the group {group}")
-    if account.pw_gecos != _gecos(person):
+    if _name(account) != _gecos(person):
         renamed = __salt__["user.chfullname"](name, _gecos(person))
         _must(renamed, f"the name of {name} could not be changed")
     if account.pw_shell != _SHELL:
@@ -304,14 +356,19 @@ def _settle(person: dict, uid: int, host: _Host, groups: dict[str, str]) -> None
     for path, text in _name_files(person, uid).items():
         _folder(path.parent, 0o755)
         _write(path, text, 0o644)
+    if account.pw_gid != uid:
+        raise CommandExecutionError(
+            f"the primary group of {name} has the gid {account.pw_gid}, not {uid}: usermod --gid {uid} {name}"
+        )
 
 
 def _leave(name: str, host: _Host, groups: list[str]) -> None:
     """No sign-in and no server from now on; the home is kept where nobody reaches it.
 
-    The order matters: who is in no group can start no server, and a server that still ends writes to the home even
-    while that is moved.
+    The order matters: who is in no group of a role can start no server, and a server that still ends writes to the home
+    even while that is moved. Until it is, SSH would find keys there.
     """
+    _must(__salt__["group.adduser"](LEFT, name), f"{name} could not be added to the group {LEFT}")
     _out_of(name, [group for group in groups if name in host.members(group)])
     __salt__["classhub_swarm.stop"](name)
     home = Path(HOMES, name)

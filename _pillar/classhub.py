@@ -73,22 +73,25 @@ def _keep_calendar(settings: dict, people: list[dict]) -> list[str]:
 
 
 def _people(roster: dict, by_email: bool) -> tuple[list[dict], list[str]]:
-    """The people of the roster's files, and all faults in them."""
+    """The people of the roster's files, and all faults in them. Nobody's username or login is another's in any file."""
     people, faults, files = [], [], {}
     for key in ("file", "staff_file"):
         if not roster[key]:
             continue
         found, wrong = _read(key, roster[key], tuple(roster["groups"]), by_email)
         faults += wrong
+        here = {}
         for person in found:
-            name = person["username"]
-            if name in files:
-                faults.append(
-                    f"classhub:roster:{key}: {roster[key]}: {name} is in {files[name]} already"
-                )
-            else:
+            names = [name for name in (person["username"], person["login"]) if name]
+            again = [name for name in names if name in files]
+            faults += [
+                f"classhub:roster:{key}: {roster[key]}: {name} is in {files[name]} already"
+                for name in again[:1]
+            ]
+            if not again:
                 people.append(person)
-        files |= {person["username"]: roster[key] for person in found}
+            here |= dict.fromkeys(names, roster[key])
+        files |= here
     return people, faults
 
 

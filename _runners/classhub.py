@@ -827,7 +827,8 @@ def _diagnosis(told: dict[str, list[dict]]) -> dict:
 def forget_identity(user: str, test: bool = False) -> dict:
     """Forget which GitHub account somebody has signed in with: the next one with the person's login counts.
 
-    For a new account of the same person. Whoever has the login then is believed, so look first whose it is.
+    For a new account of the same person. Whoever has the login then is believed, so look first whose it is. Who is
+    signed in as the person is signed out, and the person's server is stopped: it may be somebody else's.
 
     Args:
         user: the person.
@@ -837,7 +838,7 @@ def forget_identity(user: str, test: bool = False) -> dict:
         ``table``: username -> ``done: ...`` or ``skipped: why``.
 
     Raises:
-        Refusal: the hub does not answer, or its record of them cannot be read.
+        Refusal: the hub does not answer, its record of them cannot be read, or the server cannot be stopped.
 
     CLI Example:
 

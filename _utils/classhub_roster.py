@@ -197,7 +197,7 @@ def assign(
     Args:
         people: from `parse`.
         ledger: username -> uid of everybody who was ever in the class.
-        taken: uids of this host's accounts that are not in the ledger.
+        taken: uids and gids of this host's accounts and groups that are not the class's.
         first_uid: new uids are given upwards from here.
 
     Returns:
@@ -213,7 +213,7 @@ def assign(
                 )
         elif wanted:
             if wanted in taken or wanted in grown.values():
-                faults.append(f"{name}: uid {wanted} belongs to another account")
+                faults.append(f"{name}: uid {wanted} belongs to another account or group")
             else:
                 grown[name] = wanted
     used = taken | set(grown.values()) | {person["uid"] for person in people if person["uid"]}

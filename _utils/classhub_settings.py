@@ -141,8 +141,13 @@ def for_minion(settings: dict, minion_id: str) -> dict:
             section = mine
             for name in sections:
                 section = section[name]
-            section[key] = type(section[key])()
+            section[key] = _emptied(section[key])
     return mine
+
+
+def _emptied(value: object) -> object:
+    """A secret's place. A mapping keeps its keys: Salt lays it over the pillar, of which an empty one would hide nothing."""
+    return dict.fromkeys(value, "") if isinstance(value, dict) else type(value)()
 
 
 def _openings(firewall: dict, roles: list[str]) -> dict:

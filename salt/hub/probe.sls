@@ -21,6 +21,15 @@ Hub probe account is there:
     - require:
       - group: Hub probe group is there
 
+# who is what counts by the list of a group's members alone
+Hub probe is in its group:
+  group.present:
+    - name: {{ name }}
+    - addusers:
+      - {{ name }}
+    - require:
+      - user: Hub probe account is there
+
 Hub probe home is there:
   file.directory:
     - name: /home/{{ name }}

@@ -17,7 +17,7 @@ Hub users have no SSH:
     - name: /etc/ssh/sshd_config.d/classhub.conf
     - contents: |
         # Managed by Salt (salt/hub/users.sls).
-        DenyGroups {{ pillar["classhub"]["roster"]["groups"].values() | sort | join(" ") }}
+        DenyGroups {{ pillar["classhub"]["roster"]["groups"].values() | sort | join(" ") }} classhub-left
     - user: root
     - group: root
     - mode: "0644"

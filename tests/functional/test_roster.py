@@ -65,12 +65,53 @@ def test_role_name_drop_and_return(host):
     assert told["table"]["bob"] == "done: locked, home archived"
     assert told["left"] == {}
     assert "bob" not in known(host, "group", "students")
+    assert known(host, "group", "classhub-left").endswith(":bob")
     assert (host / "home/.archive/bob/work.txt").read_text() == "mine"
 
     told = reconcile(host, [person("ada", "grader", "Ada Lind"), person("bob")])
     assert told["table"] == {"bob": "done: group students, home back from the archive"}
     assert known(host, "passwd", "bob").split(":")[2] == uid
     assert (host / "home/bob/work.txt").read_text() == "mine"
+
+
+def test_homes_outlive_the_hub_and_change_no_hands(host, tmp_path):
+    reconcile(host, [person("ada"), person("bob")])
+    (host / "home/bob/work.txt").write_text("mine")
+    new = prepare(tmp_path / "new")
+    (new / "home").rmdir()
+    (host / "home").rename(new / "home")
+    with pytest.raises(AssertionError, match="bob belongs to the uid 40001, and the class would"):
+        reconcile(new, [person("bob"), person("ada")])
+    reconcile(new, [person("bob", uid=40001), person("ada", uid=40000)])
+    assert known(new, "passwd", "bob").startswith("bob:x:40001:40001:")
+    assert (new / "home/bob").stat().st_uid == 40001
+
+
+def test_nobody_is_of_a_group_of_the_host_by_a_name_or_a_number(host):
+    reconcile(host, [person("ada")])
+    with (host / "etc/group").open("a") as groups:
+        groups.write("faculty:x:40001:\n")
+    for taken in (person("instructors"), person("faculty"), person("carl", uid=40001)):
+        with pytest.raises(AssertionError, match=f"{taken['username']}: "):
+            reconcile(host, [person("ada"), taken])
+    reconcile(host, [person("ada"), person("carl")])
+    assert known(host, "passwd", "carl").startswith("carl:x:40002:40002:")
+    assert known(host, "group", "carl") == "carl:x:40002:"
+
+
+def test_an_account_of_adduser_is_adopted_and_comes_to_rest(host):
+    for file, line in (
+        ("passwd", "eve:x:3000:3000:Eva Moss,,,:/home/eve:/bin/bash"),
+        ("group", "eve:x:3000:"),
+    ):
+        with (host / "etc" / file).open("a") as accounts:
+            accounts.write(f"{line}\n")
+    told = reconcile(host, [person("eve", name="Eva Moss", uid=3000)])
+    done = {"eve": "done: shell, group students, home, name files"}
+    assert (told["table"], told["left"]) == (done, {})
+    told = reconcile(host, [person("eve", name="Eve Moss", uid=3000)])
+    assert (told["table"], told["left"]) == ({"eve": "done: name, name files"}, {})
+    assert known(host, "passwd", "eve").split(":")[4].split(",")[0] == "Eve Moss"
 
 
 def test_accounts_of_the_host_are_left_as_they_are(host):

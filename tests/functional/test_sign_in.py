@@ -3,8 +3,10 @@
 import base64
 import json
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
@@ -25,7 +27,9 @@ LOGINS = {
     for name in ("ada", "bob", "cleo", "dan", "eve", "finn", "gil", "grace", "ida", "late", "lost")
 }
 LOGINS |= {"0xhal": "hal", "jo-new": "jo", "root": "root", "www-data": "www-data"}
+LOGINS |= {"kit": "kit", "leah": "lea", "maxx": "max"}  # two are misspelt: strangers' logins
 STUDENTS = ("ada", "bob", "cleo", "dan", "eve", "finn", "gil", "hal", "ida", "jo", "kim")
+STUDENTS += ("kit", "lea", "max")
 
 
 class World:
@@ -205,6 +209,80 @@ def test_a_name_that_somebody_else_has_taken_is_refused_until_it_is_forgotten(wo
     assert forget(world, "nobody") == "skipped: has not signed in with an account elsewhere"
 
 
+def token_of(world, browser: requests.Session, name: str, note: str = "") -> str:
+    """A token that somebody makes for later."""
+    made = browser.post(
+        f"{world.hub.url}/hub/api/users/{name}/tokens",
+        headers={
+            "Referer": f"{world.hub.url}/hub/token",
+            "X-XSRFToken": browser.cookies.get("_xsrf", path="/hub/"),
+        },
+        json={"note": note},
+        timeout=60,
+    )
+    return made.json()["token"]
+
+
+def by_token(world, token: str) -> int:
+    headers = {"Authorization": f"token {token}"}
+    api = f"{world.hub.url}/hub/api/user"
+    return world.browser().get(api, headers=headers, timeout=60).status_code
+
+
+def test_a_stranger_by_a_misspelt_login_is_out_when_the_person_comes(world):
+    """Not once the session is looked at again: what is looked at then is the person's, who is in."""
+    stranger, home = world.browser(), "oauth_login?next=%2Fhub%2Fhome"
+    world.sign_in("leah", 666, stranger, home)
+    tokens = [token_of(world, stranger, "lea", note) for note in ("", "Server at /user/lea/")]
+    assert world.me(stranger)["name"] == "lea"
+    assert [by_token(world, token) for token in tokens] == [200, 200]
+    world.hub.logins(LOGINS | {"lea": "lea"})
+    try:
+        assert forget(world, "lea") == "done: forgotten; the next sign-in counts"
+        lea = world.browser()
+        world.sign_in("lea", 114, lea, home)
+        assert world.me(stranger) == {}
+        assert [by_token(world, token) for token in tokens] == [403, 403]
+        assert world.me(lea)["name"] == "lea"
+        assert world.identities["lea"] == "114"
+        own = token_of(world, lea, "lea")
+        world.sign_in("lea", 114, world.browser(), home)
+        assert (world.me(lea)["name"], by_token(world, own)) == ("lea", 200)
+    finally:
+        world.hub.logins(LOGINS)
+
+
+def test_whose_account_is_forgotten_is_out_also_if_nobody_comes(world):
+    stranger = world.browser()
+    world.sign_in("maxx", 668, stranger, "oauth_login?next=%2Fhub%2Fhome")
+    token = token_of(world, stranger, "max")
+    assert world.me(stranger)["name"] == "max"
+    forget(world, "max")
+    world.mark = len(world.hub.log())
+    assert world.hub.operator("POST", "users/max/server").status_code in (400, 403)
+    wait_until("the session ends", lambda: world.me(stranger) == {}, 30)
+    assert by_token(world, token) == 403
+    assert "max's account at GitHub was forgotten: the session ends" in world.told()
+
+
+def test_a_server_that_runs_outlives_a_new_record_of_accounts(world):
+    """As when the class moves to another GitHub."""
+    world.sign_in("kit", 115)
+    world.hub.operator("POST", "users/kit/server")
+    wait_until(
+        "the server is ready",
+        lambda: world.hub.operator("GET", "users/kit").json()["servers"][""]["ready"],
+        30,
+    )
+    (world.hub.state / "identities.json").write_text("{}")
+    world.sign_in("kit", 116)
+    with closing(sqlite3.connect(world.hub.state / "jupyterhub.sqlite")) as database:
+        notes = database.execute(
+            "select note from api_tokens join users on users.id = user_id where name = 'kit'"
+        ).fetchall()
+    assert ("Server at /user/kit/",) in notes
+
+
 def forget(world, name: str, *options: str) -> str:
     file = world.hub.state / "identities.json"
     command = [
@@ -234,7 +312,9 @@ def test_an_account_of_two_people_is_refused(world):
     assert "finn" not in world.identities
 
 
-def test_a_damaged_record_lets_nobody_in(world):
+def test_a_damaged_record_lets_nobody_in_and_sends_nobody_out(world):
+    browser = world.browser()
+    world.sign_in("ada", 101, browser, "oauth_login?next=%2Fhub%2Fhome")
     file = world.hub.state / "identities.json"
     saved = file.read_text()
     try:
@@ -243,6 +323,11 @@ def test_a_damaged_record_lets_nobody_in(world):
         assert page.status_code == 503
         assert "Nobody can sign in just now" in sentence(page)
         assert str(file) in world.told()
+        wait_until(
+            "her session is looked at",
+            lambda: world.me(browser) and "Who is signed in stays so" in world.told(),
+            30,
+        )
     finally:
         file.write_text(saved)
     assert world.sign_in("ada", 101, path="oauth_login?next=%2Fhub%2Fhome").status_code == 200
@@ -489,18 +574,8 @@ def test_who_is_dropped_is_signed_out_and_starts_nothing(world):
     browser = world.browser()
     world.sign_in("ida", 111, browser, "oauth_login?next=%2Fhub%2Fhome")
     assert world.me(browser)["name"] == "ida"
-    made = browser.post(
-        f"{world.hub.url}/hub/api/users/ida/tokens",
-        headers={
-            "Referer": f"{world.hub.url}/hub/token",
-            "X-XSRFToken": browser.cookies.get("_xsrf", path="/hub/"),
-        },
-        json={},
-        timeout=60,
-    )
-    headers = {"Authorization": f"token {made.json()['token']}"}
-    api = f"{world.hub.url}/hub/api/user"
-    assert world.browser().get(api, headers=headers, timeout=60).json()["name"] == "ida"
+    token = token_of(world, browser, "ida")
+    assert by_token(world, token) == 200
 
     world.hub.drop("ida")
     world.mark = len(world.hub.log())
@@ -509,7 +584,7 @@ def test_who_is_dropped_is_signed_out_and_starts_nothing(world):
     wait_until("her session ends", lambda: world.me(browser) == {}, 30)
     page = browser.get(f"{world.hub.url}/hub/home", timeout=60)
     assert "Sign in with GitHub" in sentence(page)
-    assert world.browser().get(api, headers=headers, timeout=60).status_code == 403
+    assert by_token(world, token) == 403
     assert "ida is not on the roster any more" in world.told()
     page = world.sign_in("ida", 111)
     assert page.status_code == 403

@@ -39,7 +39,7 @@ def test_a_students_key_opens_no_shell_on_the_hub(site):
         with pytest.raises(lab.CommandFailed, match="not available"):
             lab.on("hub", "su", "--login", "ada", "--command", "id")
         refused = lab.on("hub", "cat", "/etc/ssh/sshd_config.d/classhub.conf").splitlines()
-        assert "DenyGroups graders instructors students" in refused
+        assert "DenyGroups graders instructors students classhub-left" in refused
     finally:
         lab.on("hub", "rm", "-r", ssh)
 

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from tests.support.loading import ROOT
+from tests.support.loading import ROOT, load
 from tests.support.masterless import caller
 
 EXAMPLES = {
@@ -234,6 +234,21 @@ def test_the_hub_is_told_whose_login_is_whose(as_minion):
     assert logins["dataset"] == told | {"hz-cleo": "cleo", "0xdan": "dan"}
     assert (logins["mode"], logins["group"]) == ("0640", "jupyterhub")
     assert logins["show_changes"] is False
+
+
+def test_ssh_knows_nobody_of_the_class_nor_who_left(as_minion):
+    chunks = as_minion("lab", "hub").cmd("state.show_low_sls", "hub.users")
+    (denied,) = [chunk["contents"] for chunk in chunks if "contents" in chunk]
+    left = load("modules", "classhub_roster").LEFT
+    assert denied.splitlines()[-1] == f"DenyGroups graders instructors students {left}"
+
+
+def test_the_doctors_student_is_listed_in_its_group(as_minion):
+    """The hub believes in no primary group."""
+    chunks = as_minion("lab", "hub").cmd("state.show_low_sls", "hub.probe")
+    (listed,) = [chunk for chunk in chunks if "addusers" in chunk]
+    assert (listed["fun"], listed["name"]) == ("present", "classhub-probe")
+    assert listed["addusers"] == ["classhub-probe"]
 
 
 def test_the_client_secret_is_for_the_hub_alone(as_minion):

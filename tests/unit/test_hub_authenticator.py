@@ -45,7 +45,7 @@ def authenticator(monkeypatch):
     [
         ("alice", "example", ("alice", 20001)),
         (" Alice ", "example", ("alice", 20001)),
-        ("carol", "example", ("carol", 20002)),
+        ("carol", "example", None),  # her primary group alone is the students'
         ("alice", "Example", None),
         ("alice", "", None),
         ("alice", "exämple", None),

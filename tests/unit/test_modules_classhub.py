@@ -110,6 +110,36 @@ def test_what_is_said_to_the_command_line(module, said, verb, name, arguments, o
     assert module.__context__ == {}
 
 
+FORGOTTEN = "done: forgotten; the next sign-in counts"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "test", "stopped"),
+    [
+        (FORGOTTEN, False, ["ada"]),
+        ("done: would be forgotten", True, []),
+        ("skipped: has not signed in with an account elsewhere", False, []),
+    ],
+)
+def test_the_server_of_whose_account_is_forgotten_is_stopped(module, outcome, test, stopped):
+    seen = []
+    report = {"table": {"ada": outcome}, "summary": {}}
+    module.__salt__["classhub_course.call"] = lambda *_, **__: report
+    module.__salt__["classhub_swarm.stop"] = seen.append
+    assert module.forget_identity("ada", test=test) == report
+    assert seen == stopped
+
+
+def test_a_server_that_does_not_stop_is_told_with_what_to_say(module):
+    def stop(user):
+        raise CommandExecutionError("the engine does not answer")
+
+    module.__salt__["classhub_course.call"] = lambda *_, **__: {"table": {"ada": FORGOTTEN}}
+    module.__salt__["classhub_swarm.stop"] = stop
+    with pytest.raises(CommandExecutionError, match="ada is forgotten, but .* does not answer"):
+        module.forget_identity("ada")
+
+
 def test_who_failed_is_in_the_table_and_in_the_exit_code(module):
     assert module.status("unlucky")["summary"]["failed"] == 1
     assert module.__context__ == {"retcode": 1}

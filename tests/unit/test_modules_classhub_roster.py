@@ -81,6 +81,12 @@ class Host:
         order = ("name", "passwd", "uid", "gid", "gecos", "dir", "shell")
         return pwd.struct_passwd([whole[f"pw_{field}"] for field in order])
 
+    def adduser(self, group, name):
+        done = self._does("group.adduser", name)
+        if done and name not in self.groups[group][1]:
+            self.groups[group][1].append(name)
+        return done
+
     def deluser(self, group, name):
         done = self._does("group.deluser", name)
         if done:
@@ -96,6 +102,7 @@ class Host:
             "cmd.run_all": self.run_all,
             "user.chfullname": self.chfullname,
             "user.chshell": self.chshell,
+            "group.adduser": self.adduser,
             "group.deluser": self.deluser,
             "classhub_swarm.stop": self.stop,
         }
@@ -216,6 +223,47 @@ def test_damaged_ledger_is_refused_and_kept(module, host, text):
     assert host.calls == []
 
 
+@pytest.fixture
+def reinstalled(module, host, people, homes):
+    """The hub's own disk was lost, the homes were on another: everybody was there, and bob left."""
+    module.apply()
+    people[:] = [person("ada"), person("prof", "instructor", "Moreau, Pat")]
+    module.apply()
+    Path(module.LEDGER).unlink()
+    host.users.clear()
+    host.groups.clear()
+    host.calls.clear()
+
+
+@pytest.mark.usefixtures("reinstalled")
+def test_homes_whose_ledger_is_lost_do_not_change_hands(module, host, people, homes):
+    people[:] = [person("prof", "instructor"), person("bob"), person("ada")]
+    told = "Restore {} from the backup, or give the roster the uid {}"
+    faults = module.plan()["faults"]
+    for name, path, uid in (("ada", "ada", 20000), ("bob", ".archive/bob", 20001)):
+        (fault,) = [fault for fault in faults if fault.startswith(f"{name}: ")]
+        assert f"{homes / path} belongs to the uid {uid}, and the class would" in fault
+        assert fault.endswith(told.format(module.LEDGER, uid))
+    with pytest.raises(CommandExecutionError, match="The roster was not applied"):
+        module.apply()
+    assert ((homes / "ada").stat().st_uid, host.calls) == (20000, [])
+
+
+@pytest.mark.usefixtures("reinstalled")
+def test_homes_whose_ledger_is_lost_are_theirs_again_by_the_roster(module, people, homes):
+    people[:] = [person("zoe"), person("bob", uid=20001), person("ada", uid=20000)]
+    assert module.plan()["faults"] == []
+    module.apply()
+    owners = [(homes / name).stat().st_uid for name in ("ada", "bob", "zoe")]
+    assert owners == [20000, 20001, 20003]
+
+
+@pytest.mark.usefixtures("reinstalled")
+def test_who_is_new_does_not_get_the_uid_of_a_home_of_before(module, people):
+    people[:] = [person("zoe")]
+    assert module.plan()["ledger"] == {"zoe": 20003}
+
+
 # -- faults: nothing is done ------------------------------------------------------------------------------------------
 
 
@@ -244,7 +292,61 @@ def test_account_of_the_host_is_adopted_when_the_roster_gives_its_uid(module, ho
 def test_uid_of_another_account_is_a_fault(module, host, people):
     host.has("daemon", 3000)
     people[0]["uid"] = 3000
-    assert module.plan()["faults"] == ["ada: uid 3000 belongs to another account"]
+    assert module.plan()["faults"] == ["ada: uid 3000 belongs to another account or group"]
+
+
+def test_gid_of_another_group_is_a_fault(module, host, people):
+    """The account would get it as its primary group, and would be one of that group."""
+    host.groups["faculty"] = (3000, [])
+    people[0]["uid"] = 3000
+    assert module.plan()["faults"] == ["ada: uid 3000 belongs to another account or group"]
+
+
+def test_gid_that_the_host_uses_is_skipped(module, host):
+    host.groups["faculty"] = (20000, [])
+    assert module.plan()["ledger"]["ada"] == 20001
+
+
+def test_number_of_the_ledger_that_another_group_has_is_a_fault(module, host):
+    """As on a new host to which the class was recovered."""
+    Path(module.LEDGER).parent.mkdir()
+    Path(module.LEDGER).write_text('{"ada": 20000}')
+    host.groups["faculty"] = (20000, [])
+    assert module.plan()["faults"] == [
+        "ada: has the uid 20000, which is another account's or group's of this host. Give that another number"
+    ]
+
+
+def test_what_came_into_another_group_before_is_told_in_the_order_in_which_it_is_mended(
+    module, host
+):
+    """systemd-sysusers gave the account the other group, and the person's own a number of its own."""
+    module.apply()
+    host.groups |= {"faculty": (20000, []), "ada": (991, [])}
+    (fault,) = module.plan()["faults"]
+    assert fault.startswith("ada: has the uid 20000, which is another account's or group's")
+    host.groups["faculty"] = (30000, [])
+    (fault,) = module.plan()["faults"]
+    assert fault.endswith("if the group is that person's alone: groupmod --gid 20000 ada")
+    host.groups["ada"] = (20000, [])
+    assert module.plan()["faults"] == []
+
+
+def test_group_of_the_host_with_the_same_name_is_a_fault(module, host, people):
+    host.groups["docker"] = (992, [])
+    people.append(person("docker"))
+    (fault,) = module.plan()["faults"]
+    assert fault.startswith("docker: is a group of this host already (gid 992)")
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_username_that_is_a_roles_group_is_a_fault(module, people, ready):
+    if ready:
+        module.apply()
+    people.append(person("instructors"))
+    assert module.plan()["faults"] == [
+        "instructors: is a group of the class. Give the person another username"
+    ]
 
 
 def test_uid_that_the_host_uses_is_skipped(module, host):
@@ -307,11 +409,37 @@ def test_account_that_got_another_uid_is_told(module, host, monkeypatch):
     """systemd-sysusers takes a free one where the wanted one is taken in that very moment."""
     monkeypatch.setitem(host.users, "ada", None)
     host.has("ada", 20000)
-    monkeypatch.setitem(module.__salt__, "cmd.run_all", lambda *_, **__: host.has("bob", 777))
-    host.groups |= {"ada": (20000, []), "bob": (20001, []), "students": (900, ["bob", "ada"])}
+    host.groups |= {"ada": (20000, []), "students": (900, ["bob", "ada"])}
+
+    def sysusers(*_, **__):
+        host.has("bob", 777)
+        host.groups["bob"] = (20001, [])
+
+    monkeypatch.setitem(module.__salt__, "cmd.run_all", sysusers)
     people = module.__pillar__["classhub"]["people"]
     people[:] = [person("ada", uid=20000), person("bob")]
     assert module.apply()["bob"].startswith("failed: user bob did not get the uid 20001")
+
+
+def test_group_that_got_another_gid_is_told(module, host, monkeypatch):
+    """The same, of a group."""
+
+    def sysusers(*_, **__):
+        host.has("ada", 20000)
+        host.groups |= {"ada": (777, []), "students": (900, ["ada"])}
+
+    monkeypatch.setitem(module.__salt__, "cmd.run_all", sysusers)
+    assert module.apply()["ada"].startswith("failed: group ada did not get the gid 20000")
+
+
+def test_account_of_another_primary_group_is_told_and_all_else_is_done(module, host, people, homes):
+    host.has("ada", 3000, "Ada", gid=100)
+    people[0]["uid"] = 3000
+    assert module.apply()["ada"] == (
+        "failed: the primary group of ada has the gid 100, not 3000: usermod --gid 3000 ada"
+    )
+    assert (homes / "ada").stat().st_uid == 3000
+    assert module.plan()["people"] == {"ada": ["primary group"]}
 
 
 # -- what drifted is mended -------------------------------------------------------------------------------------------
@@ -403,6 +531,18 @@ def test_who_left_is_locked_and_the_home_archived(module, host, homes, left):
     assert "bob" in host.users
     assert module.plan()["left"] == {}
     assert module.apply() == {}
+
+
+@pytest.mark.usefixtures("left")
+@pytest.mark.parametrize("refusal", ["group.adduser", "group.deluser", "stop"])
+def test_who_leaves_is_denied_by_ssh_at_every_step(module, host, refusal):
+    """The home with its keys is there until the server has ended."""
+    host.refuses.add((refusal, "bob"))
+    assert module.apply()["bob"].startswith("failed: ")
+    denied = {*GROUPS.values(), module.LEFT}
+    assert any("bob" in members for group, (_, members) in host.groups.items() if group in denied)
+    host.refuses.clear()
+    assert module.apply()["bob"].startswith("done: ")
 
 
 @pytest.mark.usefixtures("left")

@@ -104,6 +104,27 @@ def test_staff_can_be_in_a_file_of_their_own(compile_pillar):
     ]
 
 
+@pytest.mark.parametrize(
+    ("student", "staff", "twice"),
+    [
+        ("ada,student,", "grace,instructor,ada", "ada"),
+        ("ada,student,grace", "grace,instructor,", "grace"),
+        ("ada,student,0xadd", "grace,instructor,0xadd", "0xadd"),
+        ("ada,student,0xadd", "ada,instructor,0xadd", "ada"),
+    ],
+)
+def test_a_login_is_one_persons_in_both_files(compile_pillar, student, staff, twice):
+    """Whoever signs in with it would be the other: a student an instructor."""
+    header = "username,role,login\n"
+    (compile_pillar.root / "roster.csv").write_text(f"{header}{student}\n")
+    (compile_pillar.root / "staff.csv").write_text(f"{header}{staff}\n")
+    hub = compile_pillar("hub", roster={"staff_file": "staff.csv"})
+    assert hub["faults"] == [
+        f"classhub:roster:staff_file: staff.csv: {twice} is in roster.csv already"
+    ]
+    assert [person["username"] for person in hub["people"]] == ["ada"]
+
+
 def test_stranger(compile_pillar):
     faults = compile_pillar("mallory")["faults"]
     assert faults == ["classhub:hosts: this minion, mallory, is not one of the class's hosts"]

@@ -253,8 +253,8 @@ def test_a_roster_uid_is_taken_and_skipped():
     ("ledger", "taken", "fault"),
     [
         ({"ada": 20000}, set(), "has been 20000 from the start"),
-        ({"bob": 20007}, set(), "uid 20007 belongs to another account"),
-        ({}, {20007}, "uid 20007 belongs to another account"),
+        ({"bob": 20007}, set(), "uid 20007 belongs to another account or group"),
+        ({}, {20007}, "uid 20007 belongs to another account or group"),
     ],
 )
 def test_contradictions_are_faults_and_change_nothing(ledger, taken, fault):

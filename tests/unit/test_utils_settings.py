@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from salt.utils import dictupdate
 
 from tests.support.loading import ROOT, load
 
@@ -646,7 +647,8 @@ def test_a_minion_sees_only_its_own_secrets():
         "not-a-secret",
         {"client_id": "class"},
     )
-    assert (node["hub"]["oauth"]["client_secret"], node["hub"]["oauth"]["settings"]) == ("", {})
+    assert node["hub"]["oauth"]["client_secret"] == ""
+    assert node["hub"]["oauth"]["settings"] == {"client_id": ""}
     assert hub["backup"]["password"] == "not-a-secret"
     assert hub["backup"]["ssh_key"] == key
     assert node["backup"]["repository"] == "/mnt/backup"
@@ -656,6 +658,19 @@ def test_a_minion_sees_only_its_own_secrets():
     assert node["roles"] == ["node"]
     assert node["hub_host"] == {"id": "hub", "address": "192.0.2.11"}
     assert hub["nodes"] == {"node1": "192.0.2.21"}
+
+
+def test_nothing_of_the_pillar_shines_through_what_is_private():
+    """Salt merges what the master hands out into the pillar of the class's files."""
+    secret = SOUND["hub"]["lab_password"]
+    oauth = {"settings": {"userdata_params": {"key": [secret]}, "keys": [secret]}}
+    backup = {"environment": {"AWS_SECRET_ACCESS_KEY": secret}}
+    given = settings.merge(SOUND, {"hub": {"oauth": oauth}, "backup": backup})
+    composed, _ = settings.compose(DEFAULTS, given)
+    for minion, shown in (("hub", True), ("node1", False), ("mallory", False)):
+        mine = {"classhub": settings.for_minion(composed, minion)}
+        merged = dictupdate.merge({"classhub": given}, mine, strategy="smart")
+        assert (secret in str(merged)) == shown
 
 
 def test_a_stranger_is_told():

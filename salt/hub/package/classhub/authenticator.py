@@ -35,7 +35,8 @@ def is_member(account: pwd.struct_passwd, group: str) -> bool:
         entry = grp.getgrnam(group)
     except KeyError:
         return False
-    return account.pw_gid == entry.gr_gid or account.pw_name in entry.gr_mem
+    # not by the primary group: an account that is called as a group of the host can have been given that
+    return account.pw_name in entry.gr_mem
 
 
 class Roster(Authenticator):

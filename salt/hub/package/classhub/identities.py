@@ -1,7 +1,7 @@
 """Which account elsewhere belongs to whom: its number, kept from a person's first sign-in on.
 
-A login can be given up and taken by a stranger; the number behind it cannot. The file is JSON, username -> number, and
-belongs to the account JupyterHub runs as. On the hub:
+A login can be given up and taken by a stranger; the number behind it cannot. The file is JSON, username -> number,
+empty for whom it is forgotten, and belongs to the account JupyterHub runs as. On the hub:
 
     python -m classhub.identities forget ada
 """
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FILE = "/var/lib/jupyterhub/identities.json"
+FORGOTTEN = ""  # not the same as nobody: whoever is signed in as the person has to go
 
 
 class Damaged(Exception):
@@ -66,9 +67,10 @@ def forget(path: Path, username: str, test: bool) -> dict[str, dict]:
     """The report of a verb: see classhub.course."""
     with opened(path) as known:
         outcome = "skipped: has not signed in with an account elsewhere"
-        if username in known and test:
+        if known.get(username) and test:
             outcome = "done: would be forgotten"
-        elif known.pop(username, None):
+        elif known.get(username):
+            known[username] = FORGOTTEN
             outcome = "done: forgotten; the next sign-in counts"
     return {"table": {username: outcome}, "summary": {}}
 

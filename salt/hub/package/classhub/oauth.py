@@ -7,9 +7,11 @@ the operator in the hub's log.
 
 import json
 from http.client import responses
+from pathlib import Path
 
 from jupyterhub.auth import Authenticator, LocalAuthenticator
-from jupyterhub.utils import maybe_future
+from jupyterhub.user import User
+from jupyterhub.utils import maybe_future, new_token
 from oauthenticator.github import GitHubOAuthenticator
 from oauthenticator.oauth2 import OAuthCallbackHandler, OAuthenticator
 from tornado import web
@@ -79,7 +81,7 @@ class Elsewhere(Roster):
         if not proved:
             return None
         login = proved["name"].lower()
-        username = self.username_of(login, proved)
+        username = self.username_of(handler, login, proved)
         self.admit(login, username)
         return proved | {"name": username}
 
@@ -99,7 +101,7 @@ class Elsewhere(Roster):
         person = self.person(allowed["name"])
         return person and person | {"admin": allowed["admin"]}
 
-    def username_of(self, login: str, proved: dict) -> str:
+    def username_of(self, handler, login: str, proved: dict) -> str:
         username = self.logins().get(login)
         if not username:
             raise self.stranger(login)
@@ -196,13 +198,17 @@ class GitHub(OAuth, GitHubOAuthenticator):
         identities.FILE, config=True, help="JSON file: username -> number of the GitHub account."
     )
 
-    def username_of(self, login: str, proved: dict) -> str:
+    def username_of(self, handler, login: str, proved: dict) -> str:
         number = proved["auth_state"][self.user_auth_state_key].get("id")
         if type(number) is not int:
             raise self.refusal(503, SILENT, "GitHub gives no number for %r", login)
         try:
             with identities.opened(self.identities_file) as known:
-                return self.identified(login, str(number), known)
+                before = dict(known)
+                username = self.identified(login, str(number), known)
+                if known != before and (user := handler.find_user(username)):
+                    end_sessions(user)
+                return username
         except (identities.Damaged, OSError) as error:
             raise self.refusal(503, NO_ROSTER, "identities cannot be kept: %s", error) from error
 
@@ -217,7 +223,7 @@ class GitHub(OAuth, GitHubOAuthenticator):
             return owner
         if not username:
             raise self.stranger(login)
-        if username in known:
+        if known.get(username):
             told = "%r is account %s now, and %s signed in with %s: classhub.forget_identity %s, if that is right"
             args = (login, number, username, known[username], username)
             raise self.refusal(403, OTHER_ACCOUNT, told, *args, username=username)
@@ -225,6 +231,31 @@ class GitHub(OAuth, GitHubOAuthenticator):
         known[username] = number
         self.log.info("%s is account %s of GitHub (%r) from now on", username, number, login)
         return username
+
+    async def refresh_user(self, user, handler=None, **kwargs) -> dict | bool:
+        """As for everybody; and sign out whose account was forgotten, until the next sign-in."""
+        try:
+            number = identities.read(Path(self.identities_file)).get(user.name)
+        except identities.Damaged as error:
+            self.log.error("Who is signed in stays so: %s", error)
+            number = None
+        if number == identities.FORGOTTEN:
+            self.log.warning("%s's account at GitHub was forgotten: the session ends", user.name)
+            return False
+        return await super().refresh_user(user, handler, **kwargs)
+
+
+def end_sessions(user: User) -> None:
+    """End what browsers and tokens can do in somebody's name; a server that runs keeps its own token.
+
+    What JupyterHub knows of a person is the same for each of the person's sessions: who has begun one, it cannot tell.
+    """
+    user.orm_user.cookie_id = new_token()
+    for token in list(user.orm_user.api_tokens):
+        # JupyterHub's own mark
+        if not (user.active and (token.note or "").startswith("Server at ")):
+            user.db.delete(token)
+    user.db.commit()
 
 
 def on_roster(base: type[Authenticator]) -> type[Elsewhere]:
