@@ -837,6 +837,30 @@ def test_a_recovery_that_was_killed_is_ended_by_the_next(lesson):
     saved(lesson)
 
 
+def test_a_recovery_that_was_killed_at_its_end_is_done_again_whole(lesson):
+    """restic does not restore a link where one is, and removes what is a file's second name."""
+    full_class(lesson)
+    odd = [
+        lesson.home / "ada" / os.fsdecode(name)
+        for name in (b"pipe", b"pi\xff\xe2\x82", b"pi\xfe\xe2\x82")
+    ]
+    for path in odd:
+        os.mkfifo(path)
+        os.utime(path, ns=(10**18, 10**18))
+    os.utime(lesson.home / "ada", ns=(10**18, 10**18))
+    before, taken = without_databases(lesson), saved(lesson)
+    lesson.burn_down()
+    assert lesson.say("recover").code == 0
+    (lesson.home / "ada/own").symlink_to("of-the-new-host")
+    (lesson.state / "recovering.json").write_text(json.dumps({"snapshot": taken}))
+    answer = lesson.say("recover")
+    assert answer.code == 0, answer
+    assert os.readlink(lesson.home / "ada/own") == "of-the-new-host"
+    (lesson.home / "ada/own").unlink()
+    os.utime(lesson.home / "ada", ns=(10**18, 10**18))
+    assert without_databases(lesson) == before
+
+
 def test_accounts_with_other_numbers_get_their_files(lesson, monkeypatch):
     """The hub's own accounts have other numbers on the new host, and two have changed places."""
     (lesson.etc / "own").write_text("x")

@@ -3,8 +3,10 @@
 import fcntl
 import json
 import os
+import re
 import shutil
 import sqlite3
+import stat
 from argparse import _SubParsersAction
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from classhub.backup import databases, guard, record
 from classhub.backup.restic import CLASS, Restic, Snapshot
 from classhub.backup.settings import Settings
 from classhub.backup.snapshots import chosen, shown
+from classhub.backup.walking import below
 from classhub.course.report import Refused, Report, tell
 from classhub.course.settings import LEAST_UID
 
@@ -76,6 +79,8 @@ def recover(settings: Settings, at: str = "", test: bool = False) -> Report:
             return _report(
                 snapshot, f"done: would restore {told}", manifest, "done: would be put back"
             )
+        if begun:
+            _make_way(restic, snapshot)
         record.write(guard.recovering(settings), {"snapshot": snapshot.id})
         tell(f"recover: restoring {told}")
         if failed := restic.restore(snapshot, Path("/")):
@@ -153,6 +158,30 @@ def _check_room(settings: Settings, content: Content) -> None:
         raise Refused(
             f"{settings.homes} has {free >> 20} MiB free, and the class has {content.size >> 20} MiB. Is its disk mounted?"
         )
+
+
+def _make_way(restic: Restic, snapshot: Snapshot) -> None:
+    """Remove what a killed run has restored and restic would not restore again: links, FIFOs, files of several names.
+
+    It fails where a link is, and takes a second name away without a word. Only what is in the snapshot goes.
+    """
+    there: dict[str, list[str]] = {}
+    for top in snapshot.paths:
+        for entry in below(top):
+            if _is_odd(entry.stat(follow_symlinks=False)):
+                # as restic lists a name that is no UTF-8
+                listed = re.sub("[\udc80-\udcff]", "\ufffd", entry.path)
+                there.setdefault(listed, []).append(entry.path)
+    with restic.listed(snapshot) as nodes:
+        for node in nodes:
+            for path in there.pop(node["path"], ()):
+                os.unlink(path)
+
+
+def _is_odd(found: os.stat_result) -> bool:
+    if stat.S_ISREG(found.st_mode):
+        return found.st_nlink > 1
+    return not stat.S_ISDIR(found.st_mode)
 
 
 def _renumber(snapshot: Snapshot, numbers: Numbers) -> None:
