@@ -861,6 +861,35 @@ def test_a_recovery_that_was_killed_at_its_end_is_done_again_whole(lesson):
     assert without_databases(lesson) == before
 
 
+def test_a_damaged_file_does_not_keep_the_class_from_its_recovery(lesson):
+    lesson.write("ada", "large", random.randbytes(3 << 20))
+    saved(lesson)
+    damage(lesson)
+    lesson.burn_down()
+    answer = lesson.say("recover")
+    assert answer.code == 1
+    large = str(lesson.home / "ada/large")
+    failed = {what: told for what, told in answer.table.items() if told.startswith("failed")}
+    assert failed == {large: "failed: ciphertext verification failed"}
+    assert answer.summary["next"] == "salt-run classhub.deploy"
+    assert lesson.rows(lesson.gradebook) == ["gradebook"]
+    assert (lesson.home / "bob" / NOTEBOOK).read_text() == "bob's answer"
+    saved(lesson)
+
+
+@pytest.mark.parametrize("words", [(), ("--test",)])
+def test_a_recovery_that_was_begun_takes_no_other_snapshot(lesson, words):
+    """What the first one restored would be mixed with it."""
+    first, second = saved(lesson), saved(lesson)
+    lesson.burn_down()
+    lesson.state.mkdir(parents=True)
+    (lesson.state / "recovering.json").write_text(json.dumps({"snapshot": second}))
+    answer = lesson.say("recover", "--at", first, *words)
+    assert (answer.code, list(lesson.home.iterdir())) == (2, [])
+    assert f"a recovery of {second} was begun on this hub" in answer.error
+    assert lesson.say("recover", "--at", second, *words).code == 0
+
+
 def test_accounts_with_other_numbers_get_their_files(lesson, monkeypatch):
     """The hub's own accounts have other numbers on the new host, and two have changed places."""
     (lesson.etc / "own").write_text("x")

@@ -22,6 +22,10 @@ from classhub.course.settings import LEAST_UID
 
 ROOM = 1 << 30
 LIVES = "this hub has a class already ({what}); nothing was restored. Recover onto a new host, before it is deployed"
+BEGUN = (
+    "a recovery of {name} was begun on this hub; say classhub.recover without at, which ends it. For another snapshot "
+    "begin again with an empty host"
+)
 MISSING = "this host lacks accounts that files of the class belong to ({names}): apply the state backup to it first"
 
 
@@ -57,13 +61,14 @@ def add_commands(verbs: _SubParsersAction) -> None:
 def recover(settings: Settings, at: str = "", test: bool = False) -> Report:
     """Restore everything, with its owners, and put the databases in their places.
 
-    A run that was killed is done again from its beginning, with the same snapshot.
+    A run that was killed is done again from its beginning, with the same snapshot. Files that cannot be restored do not
+    keep the others from it.
     """
     with guard.held(settings, "work", fcntl.LOCK_EX), guard.reading(settings) as restic:
         begun = _begun(settings)
         if not begun and (what := in_the_way(settings)):
             raise Refused(LIVES.format(what=", ".join(what)))
-        snapshot = chosen(settings, restic.snapshots(), begun or at)[0]
+        snapshot = _chosen(settings, restic.snapshots(), begun, at)
         manifest = json.loads(
             restic.run(
                 "dump", "--no-lock", snapshot.id, str(settings.stage / databases.MANIFEST)
@@ -83,12 +88,13 @@ def recover(settings: Settings, at: str = "", test: bool = False) -> Report:
             _make_way(restic, snapshot)
         record.write(guard.recovering(settings), {"snapshot": snapshot.id})
         tell(f"recover: restoring {told}")
-        if failed := restic.restore(snapshot, Path("/")):
-            return Report({name: f"failed: {why}" for name, why in failed.items()})
+        failed = restic.restore(snapshot, Path("/"))
         _renumber(snapshot, numbers)
         report = _report(snapshot, f"done: restored {told}", manifest, "done: put back")
-        report.table |= _put_back(settings, manifest, numbers)
-        if not report.failed:
+        report.table |= {name: f"failed: {why}" for name, why in failed.items()}
+        outcomes = _put_back(settings, manifest, numbers)
+        report.table |= outcomes
+        if not Report(outcomes).failed:
             guard.recovering(settings).unlink()
             guard.opened(restic, _class_of(snapshot))
             report.summary["next"] = "salt-run classhub.deploy"
@@ -106,6 +112,18 @@ def _begun(settings: Settings) -> str:
         return json.loads(guard.recovering(settings).read_text(encoding="utf-8"))["snapshot"]
     except FileNotFoundError:
         return ""
+
+
+def _chosen(settings: Settings, found: list[Snapshot], begun: str, at: str) -> Snapshot:
+    """The snapshot that is meant, which is that of a recovery that was not finished.
+
+    Raises:
+        Refused: there is none, or another one is asked for.
+    """
+    snapshot = chosen(settings, found, begun or at)[0]
+    if begun and at and chosen(settings, found, at)[0] != snapshot:
+        raise Refused(BEGUN.format(name=snapshot.name))
+    return snapshot
 
 
 def in_the_way(settings: Settings) -> list[str]:
