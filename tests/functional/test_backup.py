@@ -877,6 +877,67 @@ def test_a_damaged_file_does_not_keep_the_class_from_its_recovery(lesson):
     saved(lesson)
 
 
+def without_gradebook(lesson: SavedClass) -> str:
+    """Save a class whose gradebook is broken; the snapshot's name."""
+    lesson.gradebook.write_bytes(b"rotten" * 4096)
+    answer = lesson.say("backup")
+    assert answer.code == 1
+    return answer.summary["snapshot"]
+
+
+def test_a_snapshot_that_lacks_a_database_is_not_recovered_unawares(lesson):
+    whole, without = saved(lesson), without_gradebook(lesson)
+    lesson.burn_down()
+    for words in ((), ("--test",)):
+        answer = lesson.say("recover", *words)
+        assert (answer.code, list(lesson.home.iterdir())) == (2, [])
+        assert f"{lesson.gradebook}: was not saved: " in answer.error
+    for words in (("--test",), ()):
+        answer = lesson.say("recover", "--at", without, *words)
+        assert (answer.code, not list(lesson.home.iterdir())) == (1, bool(words))
+        failed = [what for what, told in answer.table.items() if told.startswith("failed")]
+        assert failed == [str(lesson.gradebook)]
+    assert answer.summary["next"] == "salt-run classhub.deploy"
+    assert not lesson.gradebook.exists()
+    lesson.burn_down()
+    assert lesson.say("recover", "--at", whole).code == 0
+    assert lesson.rows(lesson.gradebook) == ["gradebook"]
+
+
+def test_a_snapshot_that_does_not_say_what_it_lacks_is_not_recovered_unawares(lesson):
+    """As it was written before that was noted."""
+    without_gradebook(lesson)
+    manifest = lesson.state / "stage" / databases.MANIFEST
+    told = json.loads(manifest.read_text())
+    del told["lacking"]
+    manifest.write_text(json.dumps(told))
+    tags = ["--tag", "classhub,class-the-class", "--host", "classhub"]
+    lesson.restic("backup", *tags, str(lesson.home), str(lesson.var))
+    lesson.burn_down()
+    assert f"{lesson.gradebook}: is not in it" in lesson.say("recover").error
+
+
+def test_a_database_that_was_not_there_yet_is_not_missed(lesson):
+    lesson.activity.unlink()
+    saved(lesson)
+    lesson.burn_down()
+    answer = lesson.say("recover")
+    assert answer.code == 0
+    assert answer.table[str(lesson.activity)] == "skipped: is not there yet"
+
+
+def test_a_copy_of_a_database_that_is_damaged_is_found_before_anything_is_restored(lesson):
+    with closing(sqlite3.connect(lesson.gradebook)) as database:
+        database.execute("insert into row (text) values (hex(randomblob(2000000)))")
+        database.commit()
+    saved(lesson)
+    damage(lesson)
+    lesson.burn_down()
+    answer = lesson.say("recover", "--test")
+    assert (answer.code, list(lesson.home.iterdir())) == (2, [])
+    assert f"{lesson.gradebook}: ciphertext verification failed" in answer.error
+
+
 @pytest.mark.parametrize("words", [(), ("--test",)])
 def test_a_recovery_that_was_begun_takes_no_other_snapshot(lesson, words):
     """What the first one restored would be mixed with it."""

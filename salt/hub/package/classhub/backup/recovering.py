@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from classhub.backup import databases, guard, record
+from classhub.backup import databases, guard, record, scratch
 from classhub.backup.restic import CLASS, Restic, Snapshot
 from classhub.backup.settings import Settings
 from classhub.backup.snapshots import chosen, shown
@@ -25,6 +25,10 @@ LIVES = "this hub has a class already ({what}); nothing was restored. Recover on
 BEGUN = (
     "a recovery of {name} was begun on this hub; say classhub.recover without at, which ends it. For another snapshot "
     "begin again with an empty host"
+)
+LACKS = (
+    "the snapshot {name} lacks databases ({what}); nothing was restored. Take an older one (at=...), or this one without "
+    "them (at={name})"
 )
 MISSING = "this host lacks accounts that files of the class belong to ({names}): apply the state backup to it first"
 
@@ -69,41 +73,77 @@ def recover(settings: Settings, at: str = "", test: bool = False) -> Report:
         if not begun and (what := in_the_way(settings)):
             raise Refused(LIVES.format(what=", ".join(what)))
         snapshot = _chosen(settings, restic.snapshots(), begun, at)
-        manifest = json.loads(
-            restic.run(
-                "dump", "--no-lock", snapshot.id, str(settings.stage / databases.MANIFEST)
-            ).stdout
-        )
+        manifest = _manifest(restic, snapshot)
+        lost = _lost(restic, snapshot, manifest)
+        if lost and not (begun or (at and snapshot.id.startswith(at))):
+            what = ", ".join(f"{path}: {why}" for path, why in lost.items())
+            raise Refused(LACKS.format(name=snapshot.name, what=what))
         content = content_of(restic, snapshot)
         numbers = renumbering(manifest["accounts"], content)
         _check_room(settings, content)
+        kept = {path: one for path, one in manifest["databases"].items() if path not in lost}
         told = (
             f"{content.files} files, {content.size >> 20} MiB, of {shown(snapshot.time, settings)}"
         )
+        summary = {"snapshot": snapshot.name}
         if test:
-            return _report(
-                snapshot, f"done: would restore {told}", manifest, "done: would be put back"
-            )
-        if begun:
-            _make_way(restic, snapshot)
-        record.write(guard.recovering(settings), {"snapshot": snapshot.id})
-        tell(f"recover: restoring {told}")
-        failed = restic.restore(snapshot, Path("/"))
-        _renumber(snapshot, numbers)
-        report = _report(snapshot, f"done: restored {told}", manifest, "done: put back")
-        report.table |= {name: f"failed: {why}" for name, why in failed.items()}
-        outcomes = _put_back(settings, manifest, numbers)
-        report.table |= outcomes
-        if not Report(outcomes).failed:
-            guard.recovering(settings).unlink()
-            guard.opened(restic, _class_of(snapshot))
-            report.summary["next"] = "salt-run classhub.deploy"
-    return report
+            table = {"files": f"done: would restore {told}"}
+            table |= dict.fromkeys(kept, "done: would be put back")
+        else:
+            tell(f"recover: restoring {told}")
+            table = {"files": f"done: restored {told}"} | _restored(restic, snapshot, kept, numbers)
+            if not _begun(settings):
+                summary["next"] = "salt-run classhub.deploy"
+        table |= manifest.get("lacking", {}) | {
+            path: f"failed: {why}" for path, why in lost.items()
+        }
+    return Report(table, summary)
 
 
-def _report(snapshot: Snapshot, files: str, manifest: dict, words: str) -> Report:
-    table = {"files": files} | dict.fromkeys(manifest["databases"], words)
-    return Report(table, {"snapshot": snapshot.name})
+def _restored(
+    restic: Restic, snapshot: Snapshot, kept: dict[str, dict], numbers: Numbers
+) -> dict[str, str]:
+    """Bring everything to its place; what became of each database, and of what could not be restored."""
+    settings = restic.settings
+    if _begun(settings):
+        _make_way(restic, snapshot)
+    record.write(guard.recovering(settings), {"snapshot": snapshot.id})
+    failed = restic.restore(snapshot, Path("/"))
+    _renumber(snapshot, numbers)
+    outcomes = _put_back(settings, kept, numbers)
+    if not Report(outcomes).failed:
+        guard.recovering(settings).unlink()
+        guard.opened(restic, _class_of(snapshot))
+    return outcomes | {name: f"failed: {why}" for name, why in failed.items()}
+
+
+def _manifest(restic: Restic, snapshot: Snapshot) -> dict:
+    name = str(restic.settings.stage / databases.MANIFEST)
+    return json.loads(restic.run("dump", "--no-lock", snapshot.id, name).stdout)
+
+
+def _lost(restic: Restic, snapshot: Snapshot, manifest: dict) -> dict[str, str]:
+    """The databases that a snapshot should have and does not have whole, and why.
+
+    One that was not there yet is none of them.
+    """
+    settings, lacking = restic.settings, manifest.get("lacking", {})
+    lost = {
+        path: lacking.get(path, "is not in it").removeprefix("failed: ")
+        for path in map(str, settings.databases)
+        if path not in manifest["databases"] and not lacking.get(path, "").startswith("skipped")
+    }
+    with scratch.directory(settings) as top:
+        failed = restic.restore(snapshot, top, [settings.stage])
+        for path, entry in manifest["databases"].items():
+            copy = settings.stage / entry["copy"]
+            try:
+                if why := failed.get(str(copy)):
+                    raise OSError(why)
+                databases.check(top / str(copy).lstrip("/"))
+            except (sqlite3.Error, OSError) as error:
+                lost[path] = str(error)
+    return lost
 
 
 def _begun(settings: Settings) -> str:
@@ -227,9 +267,9 @@ def _entries(snapshot: Snapshot) -> Iterator[tuple[int | None, str]]:
                 yield fd, name
 
 
-def _put_back(settings: Settings, manifest: dict, numbers: Numbers) -> dict[str, str]:
+def _put_back(settings: Settings, kept: dict[str, dict], numbers: Numbers) -> dict[str, str]:
     outcomes = {}
-    for path, entry in manifest["databases"].items():
+    for path, entry in kept.items():
         owners = {
             "uid": numbers.uids.get(entry["uid"], entry["uid"]),
             "gid": numbers.gids.get(entry["gid"], entry["gid"]),
