@@ -299,6 +299,38 @@ def test_huge_and_deep_files_do_not_stop_the_backup(lesson):
     assert "it is in no snapshot" in lesson.say("restore", "ada", "huge").error
 
 
+def make_deep(place: Path, uid: int = 0) -> Path:
+    """A file below more directories than Python has calls."""
+    bottom = place / "/".join("d" * 1400)
+    subprocess.run(["mkdir", "-p", bottom], check=True)
+    (bottom / "file").write_text("deep")
+    subprocess.run(["chown", "-R", f"{uid}:{uid}", place / "d"], check=True)
+    return bottom / "file"
+
+
+def test_a_deep_directory_stops_neither_drills_nor_restores(lesson):
+    make_deep(lesson.home / "ada", lesson.uid("ada"))
+    long = str(lesson.home / "bob") + f"/{'x' * 200}" * 20
+    subprocess.run(["mkdir", "-p", long[:3980]], check=True)
+    Path(f"{long[:3980]}/{'y' * 100}").write_text("as long as the system takes")
+    saved(lesson)
+    drilled = lesson.say("drill")
+    assert drilled.code == 0, drilled
+    assert not list((lesson.state / "scratch").iterdir())
+    make_deep(lesson.state / "scratch/of-a-killed-run")
+    answer = lesson.say("restore", "ada")
+    assert (lesson.home / "ada" / restored_as(answer) / NOTEBOOK).exists()
+    assert any(told.endswith("d: is too deep") for told in answer.summary["left_out"])
+    assert not list((lesson.state / "scratch").iterdir())
+
+
+def test_what_is_left_and_cannot_be_removed_stops_nobody(lesson):
+    saved(lesson)
+    (lesson.state / "scratch").mkdir()
+    (lesson.state / "scratch/odd").write_text("no directory")
+    assert lesson.say("drill").code == 0
+
+
 # -- databases
 
 
@@ -955,7 +987,9 @@ def test_accounts_with_other_numbers_get_their_files(lesson, monkeypatch):
     """The hub's own accounts have other numbers on the new host, and two have changed places."""
     (lesson.etc / "own").write_text("x")
     os.link(lesson.etc / "own", lesson.etc / "again")
-    os.chown(lesson.etc / "own", 33, 34)
+    deep = make_deep(lesson.etc)
+    for path in (lesson.etc / "own", deep):
+        os.chown(path, 33, 34)
     (lesson.hub_db.parent / "cookie_secret").write_text("x")
     os.chown(lesson.hub_db.parent / "cookie_secret", 34, 33)
     os.chown(lesson.hub_db, 33, 33)
@@ -974,6 +1008,7 @@ def test_accounts_with_other_numbers_get_their_files(lesson, monkeypatch):
         path.name: (path.stat().st_uid, path.stat().st_gid)
         for path in (lesson.etc / "own", lesson.hub_db.parent / "cookie_secret", lesson.hub_db)
     }
+    assert (deep.stat().st_uid, deep.stat().st_gid) == (34, 33)
     assert owners == {"own": (34, 33), "cookie_secret": (33, 34), lesson.hub_db.name: (34, 34)}
 
 

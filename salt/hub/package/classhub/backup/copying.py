@@ -8,6 +8,7 @@ import os
 import stat
 from pathlib import Path
 
+from classhub.backup.walking import below
 from classhub.course import trees
 from classhub.course.report import Unfit
 from classhub.course.settings import Person
@@ -39,9 +40,8 @@ class Given:
         self.place.chmod(0o755)
         self.restored.rename(self.place / GIVEN)
         self._open_up(self.place / GIVEN)
-        for folder, names, files in os.walk(self.place / GIVEN):
-            for name in (*names, *files):
-                self._open_up(Path(folder, name))
+        for entry in below(self.place / GIVEN):
+            self._open_up(Path(entry.path))
         self.fd = os.open(self.place, trees.DIRECTORY)
         return self
 

@@ -17,6 +17,7 @@ from classhub.course import trees
 from classhub.course.report import Refused, Report
 
 NO_SNAPSHOT = "there is no backup yet: say classhub.backup"
+LONGEST = 4000  # bytes; the system takes 4095
 MEND = "what to do: docs/howto/back-up-and-restore.md, When a drill fails"
 
 
@@ -54,7 +55,7 @@ def choose(restic: Restic, snapshot: Snapshot, chance: random.Random) -> list[di
     with restic.listed(snapshot) as nodes:
         for node in nodes:
             # a name that is no UTF-8 cannot be asked for
-            if node["type"] != "file" or "\ufffd" in node["path"]:
+            if node["type"] != "file" or "\ufffd" in node["path"] or _is_long(node["path"]):
                 continue
             if node["path"].startswith(stage):
                 staged.append(node)
@@ -67,6 +68,11 @@ def choose(restic: Restic, snapshot: Snapshot, chance: random.Random) -> list[di
     if not seen:
         raise Refused(f"the snapshot {snapshot.name} has no files")
     return staged + chosen
+
+
+def _is_long(path: str) -> bool:
+    """Whether a path that the system takes would be too long below a scratch directory."""
+    return len(os.fsencode(path)) > LONGEST
 
 
 def _tried(restic: Restic, snapshot: Snapshot, chosen: list[dict], top: Path) -> dict[str, str]:

@@ -224,12 +224,11 @@ def _make_way(restic: Restic, snapshot: Snapshot) -> None:
     It fails where a link is, and takes a second name away without a word. Only what is in the snapshot goes.
     """
     there: dict[str, list[str]] = {}
-    for top in snapshot.paths:
-        for entry in below(top):
-            if _is_odd(entry.stat(follow_symlinks=False)):
-                # as restic lists a name that is no UTF-8
-                listed = re.sub("[\udc80-\udcff]", "\ufffd", entry.path)
-                there.setdefault(listed, []).append(entry.path)
+    for path in _paths(snapshot):
+        if os.path.lexists(path) and _is_odd(os.lstat(path)):
+            # as restic lists a name that is no UTF-8
+            listed = re.sub("[\udc80-\udcff]", "\ufffd", path)
+            there.setdefault(listed, []).append(path)
     with restic.listed(snapshot) as nodes:
         for node in nodes:
             for path in there.pop(node["path"], ()):
@@ -247,8 +246,8 @@ def _renumber(snapshot: Snapshot, numbers: Numbers) -> None:
     if not (numbers.uids or numbers.gids):
         return
     seen = set()
-    for parent, name in _entries(snapshot):
-        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    for path in _paths(snapshot):
+        found = os.lstat(path)
         if found.st_nlink > 1:
             if (found.st_dev, found.st_ino) in seen:
                 continue
@@ -256,15 +255,13 @@ def _renumber(snapshot: Snapshot, numbers: Numbers) -> None:
         uid = numbers.uids.get(found.st_uid, found.st_uid)
         gid = numbers.gids.get(found.st_gid, found.st_gid)
         if (uid, gid) != (found.st_uid, found.st_gid):
-            os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
+            os.lchown(path, uid, gid)
 
 
-def _entries(snapshot: Snapshot) -> Iterator[tuple[int | None, str]]:
+def _paths(snapshot: Snapshot) -> Iterator[str]:
     for top in snapshot.paths:
-        yield None, top
-        for _, folders, files, fd in os.fwalk(top):
-            for name in (*folders, *files):
-                yield fd, name
+        yield top
+        yield from (entry.path for entry in below(top))
 
 
 def _put_back(settings: Settings, kept: dict[str, dict], numbers: Numbers) -> dict[str, str]:
