@@ -21,7 +21,16 @@ import pytest
 
 from tests.support.saved_class import NOTEBOOK, PASSWORD, SavedClass, saved_class  # isort: skip
 
-from classhub.backup import databases, guard, record, restoring, settings, snapshots
+from classhub.backup import (
+    databases,
+    drilling,
+    guard,
+    record,
+    restoring,
+    scratch,
+    settings,
+    snapshots,
+)
 from classhub.backup.restic import Snapshot, literal, nanoseconds
 from classhub.course.report import Refused
 from tests.support.loading import ROOT
@@ -324,6 +333,23 @@ def test_a_deep_directory_stops_neither_drills_nor_restores(lesson):
     assert not list((lesson.state / "scratch").iterdir())
 
 
+def test_what_has_no_room_on_the_hubs_own_disk_is_not_unpacked_there(lesson, monkeypatch):
+    """A home that is small at its top, and a file that a drill may draw."""
+    lesson.write("ada", "s/x/huge", random.randbytes(3 << 20))
+    saved(lesson)
+    known = settings.load(lesson.config)
+    monkeypatch.setattr(scratch, "room", lambda _settings: 2 << 20)
+    for path in ("s", ""):
+        with pytest.raises(Refused, match="has no room to unpack that"):
+            restoring.restore(known, "ada", path)
+    restoring.restore(known, "ada", "ps1", test=True)
+    told = drilling.drill(known).table["files"]
+    assert re.match(r"done: \d+ restored; .*; 1 had no room here", told), told
+    monkeypatch.setattr(scratch, "room", lambda _settings: 1 << 10)
+    with pytest.raises(Refused, match="no room to unpack the databases"):
+        drilling.drill(known)
+
+
 def test_what_is_left_and_cannot_be_removed_stops_nobody(lesson):
     saved(lesson)
     (lesson.state / "scratch").mkdir()
@@ -610,8 +636,6 @@ def test_a_drill_finds_what_is_not_what_was_saved(lesson):
         "ctime": f"{datetime.fromtimestamp(path.stat().st_ctime_ns // 10**9, UTC):%Y-%m-%dT%H:%M:%S}."
     }
     node["ctime"] += f"{path.stat().st_ctime_ns % 10**9:09}Z"
-    from classhub.backup import drilling
-
     copy = lesson.top / "copy"
     copy.write_text("ada's answer")
     assert drilling.compare(node, copy) is False

@@ -163,13 +163,13 @@ class Restic:
         return sorted(found, key=lambda snapshot: snapshot.time)
 
     @contextmanager
-    def listed(self, snapshot: Snapshot, *paths: str) -> Iterator[Iterator[dict]]:
+    def listed(self, snapshot: Snapshot, *words: str) -> Iterator[Iterator[dict]]:
         """What is in a snapshot, node by node, as restic reads it.
 
         Args:
-            paths: these alone, with what is in them
+            words: a path: it alone and, of a directory, the first level; with the option --recursive all that is in it
         """
-        command = self.command("ls", "--json", "--no-lock", snapshot.id, *paths)
+        command = self.command("ls", "--json", "--no-lock", snapshot.id, *words)
         with subprocess.Popen(
             command,
             env=self.environment,
@@ -188,14 +188,15 @@ class Restic:
             if process.wait():
                 raise self.trouble(words)
 
-    def found(self, snapshot: Snapshot, path: Path) -> tuple[str, int]:
-        """What a snapshot has at a path ("file", "dir", ...; empty if nothing), and how many bytes are in it."""
-        kind, size = "", 0
+    def kind(self, snapshot: Snapshot, path: Path) -> str:
+        """What a snapshot has at a path: "file", "dir", ...; empty if nothing."""
         with self.listed(snapshot, str(path)) as nodes:
-            for node in nodes:
-                kind = node["type"] if node["path"] == str(path) else kind
-                size += node.get("size", 0)
-        return kind, size
+            return next((node["type"] for node in nodes if node["path"] == str(path)), "")
+
+    def size(self, snapshot: Snapshot, path: Path) -> int:
+        """How many bytes are at a path and below it."""
+        with self.listed(snapshot, "--recursive", str(path)) as nodes:
+            return sum(node.get("size", 0) for node in nodes)
 
     def restore(
         self, snapshot: Snapshot, top: Path, paths: Iterable[str | Path] = ()

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -10,10 +11,17 @@ from pathlib import Path
 
 from classhub.backup.settings import Settings
 
+KEPT = 1 << 30  # bytes that stay free on the hub's own disk
+
 
 def place(settings: Settings) -> Path:
     """Where they are; never saved."""
     return settings.state / "scratch"
+
+
+def room(settings: Settings) -> int:
+    """How many bytes may be unpacked there: the gradebook is on the same disk."""
+    return shutil.disk_usage(settings.state).free - KEPT
 
 
 @contextmanager
