@@ -308,6 +308,30 @@ def test_huge_and_deep_files_do_not_stop_the_backup(lesson):
     assert "it is in no snapshot" in lesson.say("restore", "ada", "huge").error
 
 
+def make_hollow(lesson: SavedClass, user: str, name: str, size: int) -> str:
+    path = lesson.write(user, name, "x")
+    os.truncate(path, size << 20)
+    return str(path)
+
+
+def test_many_files_that_hold_nothing_do_not_stop_the_backup(lesson):
+    """Each is smaller than the largest that is saved. Those of one person are left out until the rest is, too."""
+    lesson.configure(max_file="40M")
+    names = ["a*b[1]?\\.bin", "$HOME ", "#new\nline", os.fsdecode(b"bad\xff")]
+    large = [make_hollow(lesson, "ada", f"h/{name}", 32 + n) for n, name in enumerate(names)]
+    kept = [make_hollow(lesson, "ada", "h/small", 31), make_hollow(lesson, "bob", "alone", 39)]
+    full = str(lesson.write("ada", "h/full", random.randbytes(20 << 20)))
+    shown = sorted(name.encode(errors="surrogateescape").decode(errors="replace") for name in large)
+    assert lesson.say("backup", "--test").summary["hollow"] == shown
+    answer = lesson.say("backup")
+    assert (answer.code, answer.summary["hollow"]) == (0, shown)
+    listed = lesson.restic("ls", "--json", "latest").splitlines()
+    files = {node["path"] for line in listed if (node := json.loads(line)).get("type") == "file"}
+    homes = {path for path in files if path.startswith(str(lesson.home / "ada/h"))}
+    assert homes == {kept[0], full}
+    assert kept[1] in files
+
+
 def make_deep(place: Path, uid: int = 0) -> Path:
     """A file below more directories than Python has calls."""
     bottom = place / "/".join("d" * 1400)
