@@ -1,5 +1,6 @@
 """The backup by restic itself: what it saves, that it can be restored, and what it does where something is broken."""
 
+import dataclasses
 import getpass
 import json
 import os
@@ -806,6 +807,50 @@ def test_an_old_backup_is_overdue(lesson):
             1,
             "failed: overdue, the last was 2026-01-31 13:00",
         )
+
+
+def test_a_first_backup_that_never_ends_is_overdue(lesson):
+    """Killed each time; the first of them counts."""
+    lesson.write("ada", "large", random.randbytes(64 << 20))
+    for _ in range(2):
+        with subprocess.Popen(
+            lesson.command("backup"), env=lesson.environment, stderr=subprocess.DEVNULL
+        ) as process:
+            wait_until("it writes", Path(lesson.repository, "data").exists, 60, pause=0.005)
+            process.send_signal(signal.SIGTERM)
+        told = lesson.say("health").table["backup"]
+        assert told.startswith("skipped: the first began "), told
+    known = settings.load(lesson.config)
+    began = record.read(known)["backup"]["begun"]
+    record.begin(known, "backup")
+    assert record.read(known)["backup"]["begun"] == began
+    record.write(lesson.state / "record.json", {"backup": {"begun": "2026-01-31T12:00:00+00:00"}})
+    told = lesson.say("health")
+    assert (told.code, told.table["backup"]) == (
+        1,
+        "failed: overdue, begun 2026-01-31 13:00 and never ended",
+    )
+    saved(lesson)
+    assert lesson.say("health").code == 0
+
+
+def test_what_never_ran_is_overdue_at_last(lesson):
+    old = dataclasses.replace(settings.load(lesson.config), since=0)
+    assert snapshots.health(old) == dict.fromkeys(
+        ("backup", "drill", "prune"), "failed: overdue, has never run"
+    )
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"backup": "well"}'])
+def test_a_record_that_cannot_be_read_is_told_and_begun_anew(lesson, content):
+    saved(lesson)
+    (lesson.state / "record.json").write_text(content)
+    for verb in ("health", "snapshots"):
+        told = lesson.say(verb)
+        assert told.code == 1
+        assert "record.json cannot be read" in told.table["backup"]
+    saved(lesson)
+    assert lesson.say("health").code == 0
 
 
 def test_names_and_patterns():
