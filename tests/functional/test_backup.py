@@ -33,9 +33,11 @@ from classhub.backup import (
     snapshots,
 )
 from classhub.backup.restic import Snapshot, literal, nanoseconds
-from classhub.course.report import Refused
+from classhub.course import homes, trees
+from classhub.course.report import Refused, Unfit
+from classhub.course.settings import Person
 from tests.support.loading import ROOT
-from tests.support.submissions import fill, small_disk
+from tests.support.submissions import alone, fill, small_disk
 from tests.support.waiting import wait_until
 
 pytestmark = [
@@ -201,6 +203,62 @@ def test_links_are_links_and_special_files_are_left_out(lesson):
         f"bobs-own: belongs to uid {lesson.uid('bob')}",
     }
     assert {path.lstat().st_uid for path in back.rglob("*")} == {uid}
+
+
+def test_a_directory_that_is_read_only_comes_back(lesson):
+    uid = lesson.uid("ada")
+    for name in ("ro", "ro/inner", "none"):
+        lesson.write("ada", f"{name}/file", name)
+    for name, mode in (("ro/inner", 0o333), ("ro", 0o555), ("none", 0)):
+        (lesson.home / "ada" / name).chmod(mode)
+        os.utime(lesson.home / "ada" / name, ns=(10**18, 10**18))
+    saved(lesson)
+    for name in ("ro", "none"):
+        back = lesson.home / "ada" / restored_as(lesson.say("restore", "ada", name))
+        assert tree(back) == tree(lesson.home / "ada" / name)
+        found, was = back.stat(), (lesson.home / "ada" / name).stat()
+        assert (found.st_mode, found.st_mtime_ns) == (was.st_mode, was.st_mtime_ns)
+        assert found.st_uid == uid
+    assert os.listdir(lesson.home / "ada/.classhub") == []
+
+
+def give_in_vain(lesson: SavedClass) -> str:
+    """Write a large, deep and closed tree into a home where it gets no name; what was told."""
+
+    def write(parent: int, name: str) -> None:
+        os.mkdir(name, dir_fd=parent)
+        with trees.opened(name, parent) as top:
+            for number in range(trees.MOST + 1):
+                trees.write_file(top, str(number), b"", 0o400)
+            os.makedirs(f"/proc/self/fd/{top}/{'d/' * 50}")
+            os.mkdir("closed", dir_fd=top)
+            with trees.opened("closed", top) as closed:
+                trees.write_file(closed, "file", b"x", 0o400)
+                os.fchmod(closed, 0o333)
+            os.fchmod(top, 0o555)
+
+    def give() -> None:
+        with homes.Home(Person("ada", lesson.uid("ada")), lesson.home) as home:
+            home.give((), iter(()), write)
+
+    with pytest.raises(Unfit) as refused:
+        alone(give)
+    return str(refused.value)
+
+
+def test_what_was_written_in_vain_is_removed_however_large(lesson):
+    assert give_in_vain(lesson) == "no name is free for it"
+    assert os.listdir(lesson.home / "ada/.classhub") == []
+
+
+def test_what_was_written_in_vain_and_stays_is_told(lesson, monkeypatch):
+    def stubborn(*_words) -> None:
+        raise OSError
+
+    monkeypatch.setattr(trees, "remove", stubborn)
+    told = give_in_vain(lesson)
+    (stage,) = os.listdir(lesson.home / "ada/.classhub")
+    assert told == f"no name is free for it; ~/.classhub/{stage} is left of it"
 
 
 # -- what a student, or who asks for one, may try

@@ -82,6 +82,7 @@ def give(settings: Settings, given: Given, parts: tuple[str, ...], free: Iterato
     def write(person: Person) -> str:
         with Home(person, settings.homes) as home:
             name = home.give(parts[:-1], free, given.write)
+            given.finish()
         return f"done: restored as {tilde((*parts[:-1], name))}"
 
     with given:
