@@ -915,7 +915,7 @@ def restore(user: str, path: str = "", at: str = "", test: bool = False) -> dict
 
         salt-run classhub.restore ada ps1/problem1.ipynb at='yesterday 14:00'
     """
-    return _course("restore", user, str(path), at=str(at), test=test)
+    return _course("restore", user=user, path=str(path), at=str(at), test=test)
 
 
 def drill(test: bool = False) -> dict:

@@ -32,7 +32,7 @@ from classhub.backup import (
     settings,
     snapshots,
 )
-from classhub.backup.restic import Snapshot, literal, nanoseconds
+from classhub.backup.restic import Absent, Restic, Snapshot, literal, nanoseconds
 from classhub.course import homes, trees
 from classhub.course.report import Refused, Unfit
 from classhub.course.settings import Person
@@ -624,6 +624,36 @@ def test_a_full_repository_says_so_and_what_is_saved_stays(lesson):
         filler.unlink()
         saved(lesson)
         assert lesson.say("prune").code == 0
+
+
+def test_a_full_disk_of_the_hub_is_not_called_a_full_repository(lesson):
+    """restic puts together there what it sends."""
+    cache = lesson.top / "small"
+    cache.mkdir()
+    with small_disk(cache):
+        lesson.configure(cache=str(cache))
+        lesson.write("ada", "large", random.randbytes(12 << 20))
+        answer = lesson.say("backup")
+    assert answer.code == 2
+    assert answer.error.startswith("the hub's own disk is full (")
+
+
+OPEN = "Fatal: unable to open config file: "
+WHERE = "\nIs there a repository at the following location?\ns3:https://192.0.2.1/class"
+AWAY = [
+    ("Stat: The specified key does not exist.", True, "there is no repository at"),
+    ("Lstat: file does not exist", True, "there is no repository at"),
+    ("stat /mnt/r/config: no such file or directory", True, "there is no repository at"),
+    ('Head "https://192.0.2.1": connect: network is unreachable', False, "it cannot be reached"),
+    ("stat /mnt/r/config: stale NFS file handle", False, "it cannot be reached"),
+]
+
+
+@pytest.mark.parametrize(("words", "absent", "meaning"), AWAY)
+def test_a_repository_that_cannot_be_reached_is_not_called_lost(words, absent, meaning):
+    """For one that is lost it is advised to delete what this hub knows of it."""
+    error = Restic(ZONE).trouble(OPEN + words + WHERE)
+    assert (isinstance(error, Absent), meaning in str(error)) == (absent, True)
 
 
 def are_gone(group: int) -> bool:
