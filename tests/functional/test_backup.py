@@ -312,6 +312,19 @@ def test_a_link_in_the_snapshot_is_not_followed_either(lesson):
     assert "it is in no snapshot" in answer.error
 
 
+def test_a_link_that_is_restored_is_not_followed_either(lesson):
+    """It is opened up for its owner, and what it leads to is not."""
+    closed = lesson.write("ada", "closed/file", "x")
+    closed.chmod(0)
+    link = lesson.home / "ada/link"
+    link.symlink_to(closed.parent)
+    os.chown(link, *[lesson.uid("ada")] * 2, follow_symlinks=False)
+    saved(lesson)
+    name = restored_as(lesson.say("restore", "ada", "link"))
+    assert os.readlink(lesson.home / "ada" / name) == str(closed.parent)
+    assert stat.S_IMODE(closed.stat().st_mode) == 0
+
+
 def test_names_that_are_taken_are_passed_over(lesson):
     """Whatever the student puts there: it is not written to, and not through."""
     victim = lesson.write("bob", "victim", "bob's")

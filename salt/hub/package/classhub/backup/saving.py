@@ -151,7 +151,7 @@ def _unread(words: str) -> tuple[list[str], list[str]]:
 def left_out(settings: Settings) -> tuple[list[str], list[str]]:
     """Files that are not saved, although they may take no room: those that are too large, and hollow ones.
 
-    restic reads what a file does not hold, too, and a student can make thousands of terabytes of that. A hollow file is
+    restic reads what a file does not hold, too, and a student can make any number of terabytes of that. A hollow file is
     saved as long as the owner's others leave it room within `max_file`.
     """
     places = [str(path) for path in settings.trees if path.exists()]
