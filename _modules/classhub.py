@@ -648,7 +648,7 @@ def backup(test: bool = False) -> dict:
 
     Returns:
         ``table``: ``files`` and each database -> ``done: ...``, ``skipped: why`` or ``failed: why``; ``summary``: the
-        ``snapshot``, and what was left out for its size or depth.
+        ``snapshot``, and what was left out as ``too_large``, ``hollow`` or ``too_deep``.
 
     Raises:
         CommandExecutionError: the repository cannot be used, or the homes are not the class's; nothing was saved.

@@ -859,7 +859,7 @@ def backup(test: bool = False) -> dict:
 
     Returns:
         ``table``: ``files`` and each database -> ``done: ...``, ``skipped: why`` or ``failed: why``; ``summary``: the
-        ``snapshot``, and what was left out for its size or depth.
+        ``snapshot``, and what was left out as ``too_large``, ``hollow`` or ``too_deep``.
 
     Raises:
         Refusal: the repository cannot be used, or the homes are not the class's; nothing was saved.
@@ -918,7 +918,7 @@ def restore(user: str, path: str = "", at: str = "", test: bool = False) -> dict
 
         salt-run classhub.restore ada ps1/problem1.ipynb at='yesterday 14:00'
     """
-    return _course("restore", user, str(path), at=str(at), test=test)
+    return _course("restore", user=user, path=str(path), at=str(at), test=test)
 
 
 def drill(test: bool = False) -> dict:

@@ -25,6 +25,12 @@ def applied(name: str) -> dict:
             ret["changes"] = __salt__["classhub_quota.apply"](test=test)["table"]
     except CommandExecutionError as error:
         return ret | {"result": False, "comment": str(error)}
+    unseen = {who: told for who, told in ret["changes"].items() if told.startswith("skipped")}
+    if unseen:
+        who, told = next(iter(unseen.items()))
+        ret["changes"] = {}
+        ret["warnings"] = [f"{len(unseen)} people, such as {who}: {told.removeprefix('skipped: ')}"]
+        return ret | {"comment": "Nobody is to have a quota"}
     failed = {who: told for who, told in ret["changes"].items() if told.startswith("failed")}
     if failed:
         told = "; ".join(f"{who} {what}" for who, what in failed.items())

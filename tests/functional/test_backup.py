@@ -1,5 +1,6 @@
 """The backup by restic itself: what it saves, that it can be restored, and what it does where something is broken."""
 
+import dataclasses
 import getpass
 import json
 import os
@@ -21,11 +22,22 @@ import pytest
 
 from tests.support.saved_class import NOTEBOOK, PASSWORD, SavedClass, saved_class  # isort: skip
 
-from classhub.backup import databases, guard, record, restoring, settings, snapshots
-from classhub.backup.restic import Snapshot, literal, nanoseconds
-from classhub.course.report import Refused
+from classhub.backup import (
+    databases,
+    drilling,
+    guard,
+    record,
+    restoring,
+    scratch,
+    settings,
+    snapshots,
+)
+from classhub.backup.restic import Absent, Restic, Snapshot, literal, nanoseconds
+from classhub.course import homes, trees
+from classhub.course.report import Refused, Unfit
+from classhub.course.settings import Person
 from tests.support.loading import ROOT
-from tests.support.submissions import fill, small_disk
+from tests.support.submissions import alone, fill, small_disk
 from tests.support.waiting import wait_until
 
 pytestmark = [
@@ -193,6 +205,62 @@ def test_links_are_links_and_special_files_are_left_out(lesson):
     assert {path.lstat().st_uid for path in back.rglob("*")} == {uid}
 
 
+def test_a_directory_that_is_read_only_comes_back(lesson):
+    uid = lesson.uid("ada")
+    for name in ("ro", "ro/inner", "none"):
+        lesson.write("ada", f"{name}/file", name)
+    for name, mode in (("ro/inner", 0o333), ("ro", 0o555), ("none", 0)):
+        (lesson.home / "ada" / name).chmod(mode)
+        os.utime(lesson.home / "ada" / name, ns=(10**18, 10**18))
+    saved(lesson)
+    for name in ("ro", "none"):
+        back = lesson.home / "ada" / restored_as(lesson.say("restore", "ada", name))
+        assert tree(back) == tree(lesson.home / "ada" / name)
+        found, was = back.stat(), (lesson.home / "ada" / name).stat()
+        assert (found.st_mode, found.st_mtime_ns) == (was.st_mode, was.st_mtime_ns)
+        assert found.st_uid == uid
+    assert os.listdir(lesson.home / "ada/.classhub") == []
+
+
+def give_in_vain(lesson: SavedClass) -> str:
+    """Write a large, deep and closed tree into a home where it gets no name; what was told."""
+
+    def write(parent: int, name: str) -> None:
+        os.mkdir(name, dir_fd=parent)
+        with trees.opened(name, parent) as top:
+            for number in range(trees.MOST + 1):
+                trees.write_file(top, str(number), b"", 0o400)
+            os.makedirs(f"/proc/self/fd/{top}/{'d/' * 50}")
+            os.mkdir("closed", dir_fd=top)
+            with trees.opened("closed", top) as closed:
+                trees.write_file(closed, "file", b"x", 0o400)
+                os.fchmod(closed, 0o333)
+            os.fchmod(top, 0o555)
+
+    def give() -> None:
+        with homes.Home(Person("ada", lesson.uid("ada")), lesson.home) as home:
+            home.give((), iter(()), write)
+
+    with pytest.raises(Unfit) as refused:
+        alone(give)
+    return str(refused.value)
+
+
+def test_what_was_written_in_vain_is_removed_however_large(lesson):
+    assert give_in_vain(lesson) == "no name is free for it"
+    assert os.listdir(lesson.home / "ada/.classhub") == []
+
+
+def test_what_was_written_in_vain_and_stays_is_told(lesson, monkeypatch):
+    def stubborn(*_words) -> None:
+        raise OSError
+
+    monkeypatch.setattr(trees, "remove", stubborn)
+    told = give_in_vain(lesson)
+    (stage,) = os.listdir(lesson.home / "ada/.classhub")
+    assert told == f"no name is free for it; ~/.classhub/{stage} is left of it"
+
+
 # -- what a student, or who asks for one, may try
 
 
@@ -242,6 +310,19 @@ def test_a_link_in_the_snapshot_is_not_followed_either(lesson):
     answer = lesson.say("restore", "ada", "theirs/problem1.ipynb")
     assert answer.code == 2
     assert "it is in no snapshot" in answer.error
+
+
+def test_a_link_that_is_restored_is_not_followed_either(lesson):
+    """It is opened up for its owner, and what it leads to is not."""
+    closed = lesson.write("ada", "closed/file", "x")
+    closed.chmod(0)
+    link = lesson.home / "ada/link"
+    link.symlink_to(closed.parent)
+    os.chown(link, *[lesson.uid("ada")] * 2, follow_symlinks=False)
+    saved(lesson)
+    name = restored_as(lesson.say("restore", "ada", "link"))
+    assert os.readlink(lesson.home / "ada" / name) == str(closed.parent)
+    assert stat.S_IMODE(closed.stat().st_mode) == 0
 
 
 def test_names_that_are_taken_are_passed_over(lesson):
@@ -297,6 +378,79 @@ def test_huge_and_deep_files_do_not_stop_the_backup(lesson):
     assert len(answer.summary["too_deep"]) == 1
     assert lesson.say("restore", "ada", NOTEBOOK).code == 0
     assert "it is in no snapshot" in lesson.say("restore", "ada", "huge").error
+
+
+def make_hollow(lesson: SavedClass, user: str, name: str, size: int) -> str:
+    path = lesson.write(user, name, "x")
+    os.truncate(path, size << 20)
+    return str(path)
+
+
+def test_many_files_that_hold_nothing_do_not_stop_the_backup(lesson):
+    """Each is smaller than the largest that is saved. Those of one person are left out until the rest is, too."""
+    lesson.configure(max_file="40M")
+    names = ["a*b[1]?\\.bin", "$HOME ", "#new\nline", os.fsdecode(b"bad\xff")]
+    large = [make_hollow(lesson, "ada", f"h/{name}", 32 + n) for n, name in enumerate(names)]
+    kept = [make_hollow(lesson, "ada", "h/small", 31), make_hollow(lesson, "bob", "alone", 39)]
+    full = str(lesson.write("ada", "h/full", random.randbytes(20 << 20)))
+    shown = sorted(name.encode(errors="surrogateescape").decode(errors="replace") for name in large)
+    assert lesson.say("backup", "--test").summary["hollow"] == shown
+    answer = lesson.say("backup")
+    assert (answer.code, answer.summary["hollow"]) == (0, shown)
+    listed = lesson.restic("ls", "--json", "latest").splitlines()
+    files = {node["path"] for line in listed if (node := json.loads(line)).get("type") == "file"}
+    homes = {path for path in files if path.startswith(str(lesson.home / "ada/h"))}
+    assert homes == {kept[0], full}
+    assert kept[1] in files
+
+
+def make_deep(place: Path, uid: int = 0) -> Path:
+    """A file below more directories than Python has calls."""
+    bottom = place / "/".join("d" * 1400)
+    subprocess.run(["mkdir", "-p", bottom], check=True)
+    (bottom / "file").write_text("deep")
+    subprocess.run(["chown", "-R", f"{uid}:{uid}", place / "d"], check=True)
+    return bottom / "file"
+
+
+def test_a_deep_directory_stops_neither_drills_nor_restores(lesson):
+    make_deep(lesson.home / "ada", lesson.uid("ada"))
+    long = str(lesson.home / "bob") + f"/{'x' * 200}" * 20
+    subprocess.run(["mkdir", "-p", long[:3980]], check=True)
+    Path(f"{long[:3980]}/{'y' * 100}").write_text("as long as the system takes")
+    saved(lesson)
+    drilled = lesson.say("drill")
+    assert drilled.code == 0, drilled
+    assert not list((lesson.state / "scratch").iterdir())
+    make_deep(lesson.state / "scratch/of-a-killed-run")
+    answer = lesson.say("restore", "ada")
+    assert (lesson.home / "ada" / restored_as(answer) / NOTEBOOK).exists()
+    assert any(told.endswith("d: is too deep") for told in answer.summary["left_out"])
+    assert not list((lesson.state / "scratch").iterdir())
+
+
+def test_what_has_no_room_on_the_hubs_own_disk_is_not_unpacked_there(lesson, monkeypatch):
+    """A home that is small at its top, and a file that a drill may draw."""
+    lesson.write("ada", "s/x/huge", random.randbytes(3 << 20))
+    saved(lesson)
+    known = settings.load(lesson.config)
+    monkeypatch.setattr(scratch, "room", lambda _settings: 2 << 20)
+    for path in ("s", ""):
+        with pytest.raises(Refused, match="has no room to unpack that"):
+            restoring.restore(known, "ada", path)
+    restoring.restore(known, "ada", "ps1", test=True)
+    told = drilling.drill(known).table["files"]
+    assert re.match(r"done: \d+ restored; .*; 1 had no room here", told), told
+    monkeypatch.setattr(scratch, "room", lambda _settings: 1 << 10)
+    with pytest.raises(Refused, match="no room to unpack the databases"):
+        drilling.drill(known)
+
+
+def test_what_is_left_and_cannot_be_removed_stops_nobody(lesson):
+    saved(lesson)
+    (lesson.state / "scratch").mkdir()
+    (lesson.state / "scratch/odd").write_text("no directory")
+    assert lesson.say("drill").code == 0
 
 
 # -- databases
@@ -485,6 +639,36 @@ def test_a_full_repository_says_so_and_what_is_saved_stays(lesson):
         assert lesson.say("prune").code == 0
 
 
+def test_a_full_disk_of_the_hub_is_not_called_a_full_repository(lesson):
+    """restic puts together there what it sends."""
+    cache = lesson.top / "small"
+    cache.mkdir()
+    with small_disk(cache):
+        lesson.configure(cache=str(cache))
+        lesson.write("ada", "large", random.randbytes(12 << 20))
+        answer = lesson.say("backup")
+    assert answer.code == 2
+    assert answer.error.startswith("the hub's own disk is full (")
+
+
+OPEN = "Fatal: unable to open config file: "
+WHERE = "\nIs there a repository at the following location?\ns3:https://192.0.2.1/class"
+AWAY = [
+    ("Stat: The specified key does not exist.", True, "there is no repository at"),
+    ("Lstat: file does not exist", True, "there is no repository at"),
+    ("stat /mnt/r/config: no such file or directory", True, "there is no repository at"),
+    ('Head "https://192.0.2.1": connect: network is unreachable', False, "it cannot be reached"),
+    ("stat /mnt/r/config: stale NFS file handle", False, "it cannot be reached"),
+]
+
+
+@pytest.mark.parametrize(("words", "absent", "meaning"), AWAY)
+def test_a_repository_that_cannot_be_reached_is_not_called_lost(words, absent, meaning):
+    """For one that is lost it is advised to delete what this hub knows of it."""
+    error = Restic(ZONE).trouble(OPEN + words + WHERE)
+    assert (isinstance(error, Absent), meaning in str(error)) == (absent, True)
+
+
 def are_gone(group: int) -> bool:
     """Whether no process of a group is left, a dead one that nobody has looked at included."""
     try:
@@ -578,8 +762,6 @@ def test_a_drill_finds_what_is_not_what_was_saved(lesson):
         "ctime": f"{datetime.fromtimestamp(path.stat().st_ctime_ns // 10**9, UTC):%Y-%m-%dT%H:%M:%S}."
     }
     node["ctime"] += f"{path.stat().st_ctime_ns % 10**9:09}Z"
-    from classhub.backup import drilling
-
     copy = lesson.top / "copy"
     copy.write_text("ada's answer")
     assert drilling.compare(node, copy) is False
@@ -728,6 +910,50 @@ def test_an_old_backup_is_overdue(lesson):
         )
 
 
+def test_a_first_backup_that_never_ends_is_overdue(lesson):
+    """Killed each time; the first of them counts."""
+    lesson.write("ada", "large", random.randbytes(64 << 20))
+    for _ in range(2):
+        with subprocess.Popen(
+            lesson.command("backup"), env=lesson.environment, stderr=subprocess.DEVNULL
+        ) as process:
+            wait_until("it writes", Path(lesson.repository, "data").exists, 60, pause=0.005)
+            process.send_signal(signal.SIGTERM)
+        told = lesson.say("health").table["backup"]
+        assert told.startswith("skipped: the first began "), told
+    known = settings.load(lesson.config)
+    began = record.read(known)["backup"]["begun"]
+    record.begin(known, "backup")
+    assert record.read(known)["backup"]["begun"] == began
+    record.write(lesson.state / "record.json", {"backup": {"begun": "2026-01-31T12:00:00+00:00"}})
+    told = lesson.say("health")
+    assert (told.code, told.table["backup"]) == (
+        1,
+        "failed: overdue, begun 2026-01-31 13:00 and never ended",
+    )
+    saved(lesson)
+    assert lesson.say("health").code == 0
+
+
+def test_what_never_ran_is_overdue_at_last(lesson):
+    old = dataclasses.replace(settings.load(lesson.config), since=0)
+    assert snapshots.health(old) == dict.fromkeys(
+        ("backup", "drill", "prune"), "failed: overdue, has never run"
+    )
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"backup": "well"}'])
+def test_a_record_that_cannot_be_read_is_told_and_begun_anew(lesson, content):
+    saved(lesson)
+    (lesson.state / "record.json").write_text(content)
+    for verb in ("health", "snapshots"):
+        told = lesson.say(verb)
+        assert told.code == 1
+        assert "record.json cannot be read" in told.table["backup"]
+    saved(lesson)
+    assert lesson.say("health").code == 0
+
+
 def test_names_and_patterns():
     assert list(restoring.free_names(("a", "b.tar.gz"), "2026-01-31 14:00"))[:2] == [
         "b.tar (restored 2026-01-31 14.00).gz",
@@ -837,11 +1063,127 @@ def test_a_recovery_that_was_killed_is_ended_by_the_next(lesson):
     saved(lesson)
 
 
+def test_a_recovery_that_was_killed_at_its_end_is_done_again_whole(lesson):
+    """restic does not restore a link where one is, and removes what is a file's second name."""
+    full_class(lesson)
+    odd = [
+        lesson.home / "ada" / os.fsdecode(name)
+        for name in (b"pipe", b"pi\xff\xe2\x82", b"pi\xfe\xe2\x82")
+    ]
+    for path in odd:
+        os.mkfifo(path)
+        os.utime(path, ns=(10**18, 10**18))
+    os.utime(lesson.home / "ada", ns=(10**18, 10**18))
+    before, taken = without_databases(lesson), saved(lesson)
+    lesson.burn_down()
+    assert lesson.say("recover").code == 0
+    (lesson.home / "ada/own").symlink_to("of-the-new-host")
+    (lesson.state / "recovering.json").write_text(json.dumps({"snapshot": taken}))
+    answer = lesson.say("recover")
+    assert answer.code == 0, answer
+    assert os.readlink(lesson.home / "ada/own") == "of-the-new-host"
+    (lesson.home / "ada/own").unlink()
+    os.utime(lesson.home / "ada", ns=(10**18, 10**18))
+    assert without_databases(lesson) == before
+
+
+def test_a_damaged_file_does_not_keep_the_class_from_its_recovery(lesson):
+    lesson.write("ada", "large", random.randbytes(3 << 20))
+    saved(lesson)
+    damage(lesson)
+    lesson.burn_down()
+    answer = lesson.say("recover")
+    assert answer.code == 1
+    large = str(lesson.home / "ada/large")
+    failed = {what: told for what, told in answer.table.items() if told.startswith("failed")}
+    assert failed == {large: "failed: ciphertext verification failed"}
+    assert answer.summary["next"] == "salt-run classhub.deploy"
+    assert lesson.rows(lesson.gradebook) == ["gradebook"]
+    assert (lesson.home / "bob" / NOTEBOOK).read_text() == "bob's answer"
+    saved(lesson)
+
+
+def without_gradebook(lesson: SavedClass) -> str:
+    """Save a class whose gradebook is broken; the snapshot's name."""
+    lesson.gradebook.write_bytes(b"rotten" * 4096)
+    answer = lesson.say("backup")
+    assert answer.code == 1
+    return answer.summary["snapshot"]
+
+
+def test_a_snapshot_that_lacks_a_database_is_not_recovered_unawares(lesson):
+    whole, without = saved(lesson), without_gradebook(lesson)
+    lesson.burn_down()
+    for words in ((), ("--test",)):
+        answer = lesson.say("recover", *words)
+        assert (answer.code, list(lesson.home.iterdir())) == (2, [])
+        assert f"{lesson.gradebook}: was not saved: " in answer.error
+    for words in (("--test",), ()):
+        answer = lesson.say("recover", "--at", without, *words)
+        assert (answer.code, not list(lesson.home.iterdir())) == (1, bool(words))
+        failed = [what for what, told in answer.table.items() if told.startswith("failed")]
+        assert failed == [str(lesson.gradebook)]
+    assert answer.summary["next"] == "salt-run classhub.deploy"
+    assert not lesson.gradebook.exists()
+    lesson.burn_down()
+    assert lesson.say("recover", "--at", whole).code == 0
+    assert lesson.rows(lesson.gradebook) == ["gradebook"]
+
+
+def test_a_snapshot_that_does_not_say_what_it_lacks_is_not_recovered_unawares(lesson):
+    """As it was written before that was noted."""
+    without_gradebook(lesson)
+    manifest = lesson.state / "stage" / databases.MANIFEST
+    told = json.loads(manifest.read_text())
+    del told["lacking"]
+    manifest.write_text(json.dumps(told))
+    tags = ["--tag", "classhub,class-the-class", "--host", "classhub"]
+    lesson.restic("backup", *tags, str(lesson.home), str(lesson.var))
+    lesson.burn_down()
+    assert f"{lesson.gradebook}: is not in it" in lesson.say("recover").error
+
+
+def test_a_database_that_was_not_there_yet_is_not_missed(lesson):
+    lesson.activity.unlink()
+    saved(lesson)
+    lesson.burn_down()
+    answer = lesson.say("recover")
+    assert answer.code == 0
+    assert answer.table[str(lesson.activity)] == "skipped: is not there yet"
+
+
+def test_a_copy_of_a_database_that_is_damaged_is_found_before_anything_is_restored(lesson):
+    with closing(sqlite3.connect(lesson.gradebook)) as database:
+        database.execute("insert into row (text) values (hex(randomblob(2000000)))")
+        database.commit()
+    saved(lesson)
+    damage(lesson)
+    lesson.burn_down()
+    answer = lesson.say("recover", "--test")
+    assert (answer.code, list(lesson.home.iterdir())) == (2, [])
+    assert f"{lesson.gradebook}: ciphertext verification failed" in answer.error
+
+
+@pytest.mark.parametrize("words", [(), ("--test",)])
+def test_a_recovery_that_was_begun_takes_no_other_snapshot(lesson, words):
+    """What the first one restored would be mixed with it."""
+    first, second = saved(lesson), saved(lesson)
+    lesson.burn_down()
+    lesson.state.mkdir(parents=True)
+    (lesson.state / "recovering.json").write_text(json.dumps({"snapshot": second}))
+    answer = lesson.say("recover", "--at", first, *words)
+    assert (answer.code, list(lesson.home.iterdir())) == (2, [])
+    assert f"a recovery of {second} was begun on this hub" in answer.error
+    assert lesson.say("recover", "--at", second, *words).code == 0
+
+
 def test_accounts_with_other_numbers_get_their_files(lesson, monkeypatch):
     """The hub's own accounts have other numbers on the new host, and two have changed places."""
     (lesson.etc / "own").write_text("x")
     os.link(lesson.etc / "own", lesson.etc / "again")
-    os.chown(lesson.etc / "own", 33, 34)
+    deep = make_deep(lesson.etc)
+    for path in (lesson.etc / "own", deep):
+        os.chown(path, 33, 34)
     (lesson.hub_db.parent / "cookie_secret").write_text("x")
     os.chown(lesson.hub_db.parent / "cookie_secret", 34, 33)
     os.chown(lesson.hub_db, 33, 33)
@@ -860,6 +1202,7 @@ def test_accounts_with_other_numbers_get_their_files(lesson, monkeypatch):
         path.name: (path.stat().st_uid, path.stat().st_gid)
         for path in (lesson.etc / "own", lesson.hub_db.parent / "cookie_secret", lesson.hub_db)
     }
+    assert (deep.stat().st_uid, deep.stat().st_gid) == (34, 33)
     assert owners == {"own": (34, 33), "cookie_secret": (33, 34), lesson.hub_db.name: (34, 34)}
 
 

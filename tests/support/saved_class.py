@@ -170,10 +170,15 @@ class SavedClass:
 
     def burn_down(self) -> None:
         """The hub is lost; a new one has what bootstrap and the state `backup` give it."""
-        shutil.rmtree(self.top / "hub")
+        remove(self.top / "hub")
         shutil.rmtree(self.top / "cache", ignore_errors=True)
         self.home.mkdir(parents=True)
         self.etc.mkdir()
+
+
+def remove(path: Path) -> None:
+    """Remove a tree, also one that is deeper than Python's own way bears."""
+    subprocess.run(["rm", "-rf", "--", path], check=True)
 
 
 @contextmanager
@@ -184,4 +189,4 @@ def saved_class(**changed: object) -> Iterator[SavedClass]:
     try:
         yield SavedClass(top, **changed)
     finally:
-        shutil.rmtree(top)
+        remove(top)

@@ -1,5 +1,6 @@
 """How the disk is told: to the operator, to the journal, and to students whose servers start."""
 
+import io
 import json
 import os
 import subprocess
@@ -15,7 +16,7 @@ from classhub.activity.sampling import disk as sampled
 from classhub.course.report import Refused
 from classhub.course.settings import Person, Settings
 from classhub.dashboard.metrics import homes
-from classhub.disk import quota, watch, words
+from classhub.disk import quota, quotas, watch, words
 from classhub.disk.quota import Limits, NoQuotas, NoTools, Usage
 
 MIB = 1 << 20
@@ -96,6 +97,28 @@ def test_tools_that_are_not_installed(tools, tmp_path):
     del tools["repquota"]
     with pytest.raises(NoTools, match="package quota is not installed"):
         quota.read(tmp_path)
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_limits_that_cannot_be_seen_are_not_forgotten(tools, tmp_path, monkeypatch, test):
+    """Quotas left pillar while the filesystem's were switched off; they come off once it has them again."""
+    course = Settings("intro", (Person("ada", 20001),), homes=tmp_path, quotas=tmp_path / "quotas")
+    course.quotas.write_text('{"ada": 20001}')
+
+    def take_off() -> dict[str, str]:
+        wanted = {"ada": {"uid": 20001, "limits": [0] * 4}}
+        monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(wanted)))
+        return quotas.quotas(course, Namespace(test=test)).table
+
+    on = tools["quotaon"]
+    tools["quotaon"] = (0, "user quota on /home (/dev/sdb1) is off\n", "")
+    told = take_off()["ada"]
+    assert told.startswith("skipped: may still have a limit of the class: ")
+    assert "Say: quotaon --user" in told
+    assert json.loads(course.quotas.read_text()) == {"ada": 20001}
+    tools["quotaon"] = on
+    assert not take_off()["ada"].startswith("skipped")
+    assert ("setquota" in [name for name, *_ in tools["asked"]]) is not test
 
 
 # -- how full it is

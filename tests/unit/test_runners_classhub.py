@@ -283,10 +283,11 @@ COURSE = [
     (lambda runner: runner.snapshots(), "snapshots", (), {}),
     (lambda runner: runner.drill(), "drill", (), {"test": False}),
     (
-        lambda runner: runner.restore("ada", "ps1/a.ipynb", at="yesterday 14:00"),
+        # a word with = in it would be taken for the name of an argument and its value
+        lambda runner: runner.restore("ada", "lr=0.01/a.ipynb", at="yesterday 14:00"),
         "restore",
-        ("ada", "ps1/a.ipynb"),
-        {"at": "yesterday 14:00", "test": False},
+        (),
+        {"user": "ada", "path": "lr=0.01/a.ipynb", "at": "yesterday 14:00", "test": False},
     ),
     (lambda runner: runner.recover(test=True), "recover", (), {"at": "", "test": True}),
     (lambda runner: runner.seal(test=True), "seal", (), {"test": True}),

@@ -78,3 +78,12 @@ def test_a_bare_host_is_predicted(state, world, wanted):
     ret = state.applied("quotas")
     assert (ret["result"], ret["changes"]) == ((None, {"ada": "quota"}) if wanted else (True, {}))
     assert world["applied"] == []
+
+
+@pytest.mark.parametrize("test", [False, True])
+def test_limits_that_cannot_be_seen_are_a_warning(state, world, test):
+    state.__opts__["test"] = test
+    world["table"] = dict.fromkeys(("ada", "bob"), "skipped: may still have a limit: no tools")
+    ret = state.applied("quotas")
+    assert (ret["result"], ret["changes"]) == (True, {})
+    assert ret["warnings"] == ["2 people, such as ada: may still have a limit: no tools"]

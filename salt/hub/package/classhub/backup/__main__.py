@@ -39,6 +39,7 @@ def main(words: list[str] | None = None) -> int:
             raise Refused("only root can do this")
         os.umask(0o077)
         known = settings.load(arguments.config)
+        remember(known, arguments)
         report = arguments.run(known, arguments)
     except (Refused, OSError) as error:
         return refuse(known, arguments, str(error))
@@ -53,13 +54,21 @@ def main(words: list[str] | None = None) -> int:
 
 
 def remember(
-    known: settings.Settings | None, arguments: argparse.Namespace, outcome: Report | str
+    known: settings.Settings | None,
+    arguments: argparse.Namespace,
+    outcome: Report | str | None = None,
 ) -> None:
-    """Note how a verb that runs by itself ended. That this cannot be written must not hide what is to be told."""
+    """Note how a verb that runs by itself ended; without an outcome, that it began.
+
+    That this cannot be written must not hide what is to be told.
+    """
     if not known or arguments.verb not in RECORDED or arguments.test:
         return
     try:
-        record.note(known, arguments.verb, outcome)
+        if outcome is None:
+            record.begin(known, arguments.verb)
+        else:
+            record.note(known, arguments.verb, outcome)
     except OSError as error:
         tell(f"{arguments.verb}: the record cannot be written: {error}")
 

@@ -8,6 +8,7 @@ import os
 import stat
 from pathlib import Path
 
+from classhub.backup.walking import below
 from classhub.course import trees
 from classhub.course.report import Unfit
 from classhub.course.settings import Person
@@ -33,20 +34,21 @@ class Given:
         self.left_out: list[str] = []
         self._modes: dict[int, int] = {}
         self._links: dict[int, str] = {}
+        self._whole: tuple[int, ...] = ()
 
     def __enter__(self) -> "Given":
         self.place.mkdir(mode=0o755)
         self.place.chmod(0o755)
         self.restored.rename(self.place / GIVEN)
         self._open_up(self.place / GIVEN)
-        for folder, names, files in os.walk(self.place / GIVEN):
-            for name in (*names, *files):
-                self._open_up(Path(folder, name))
+        for entry in below(self.place / GIVEN):
+            self._open_up(Path(entry.path))
         self.fd = os.open(self.place, trees.DIRECTORY)
         return self
 
     def __exit__(self, *error) -> None:
-        os.close(self.fd)
+        for fd in (self.fd, *self._whole):
+            os.close(fd)
 
     def _open_up(self, path: Path) -> None:
         """Let the owner read what is closed to its owner, too; the mode is given as it was."""
@@ -68,6 +70,11 @@ class Given:
         self._one(self.fd, GIVEN, parent, name, (), DEEPEST)
         if not trees.kind(parent, name):
             raise Unfit(self.left_out[-1])
+
+    def finish(self) -> None:
+        """Give a directory its own mode once it is in its place: one that may not be written to cannot be moved there."""
+        if self._whole:
+            self._finish(*self._whole)
 
     def _one(
         self, source: int, old: str, target: int, new: str, parts: tuple[str, ...], depth: int
@@ -94,7 +101,10 @@ class Given:
         with trees.opened(old, source) as inner, trees.opened(new, target) as made:
             for name in sorted(os.listdir(inner)):
                 self._one(inner, name, made, name, (*parts, name), depth - 1)
-            self._finish(inner, made)
+            if parts:
+                self._finish(inner, made)
+            else:
+                self._whole = os.dup(inner), os.dup(made)
 
     def _file(self, source: int, old: str, target: int, new: str, parts: tuple[str, ...]) -> None:
         fd = os.open(old, trees.READ, dir_fd=source)

@@ -58,7 +58,10 @@ def copy_all(settings: Settings) -> dict[str, str]:
             "mode": stat.S_IMODE(found.st_mode),
         }
         outcomes[str(path)] = "done: saved, and whole"
-    record.write(stage / MANIFEST, {"databases": copied, "accounts": accounts()})
+    lacking = {path: told for path, told in outcomes.items() if path not in copied}
+    record.write(
+        stage / MANIFEST, {"databases": copied, "lacking": lacking, "accounts": accounts()}
+    )
     return outcomes
 
 

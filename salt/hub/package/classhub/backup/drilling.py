@@ -17,6 +17,7 @@ from classhub.course import trees
 from classhub.course.report import Refused, Report
 
 NO_SNAPSHOT = "there is no backup yet: say classhub.backup"
+LONGEST = 4000  # bytes; the system takes 4095
 MEND = "what to do: docs/howto/back-up-and-restore.md, When a drill fails"
 
 
@@ -36,16 +37,23 @@ def drill(settings: Settings, test: bool = False) -> Report:
         if not snapshots:
             raise Refused(NO_SNAPSHOT)
         newest = snapshots[-1]
-        chosen = choose(restic, newest, random.SystemRandom())
+        staged, drawn = choose(restic, newest, random.SystemRandom())
+        chosen = staged + fitting(drawn, scratch.room(settings) - size(staged))
+        over = len(staged) + len(drawn) - len(chosen)
         if test:
             table = {"files": f"done: {len(chosen)} of {newest.name} would be restored"}
             return Report(table, {"snapshot": newest.name})
         with scratch.directory(settings) as top:
-            return Report(_tried(restic, newest, chosen, top), {"snapshot": newest.name})
+            table = _tried(restic, newest, chosen, top)
+    if over and "files" in table:
+        table["files"] += f"; {over} had no room here"
+    return Report(table, {"snapshot": newest.name})
 
 
-def choose(restic: Restic, snapshot: Snapshot, chance: random.Random) -> list[dict]:
-    """Files of a snapshot, each as likely as any other, and all that is staged.
+def choose(
+    restic: Restic, snapshot: Snapshot, chance: random.Random
+) -> tuple[list[dict], list[dict]]:
+    """All that is staged, and other files of a snapshot, each as likely as any other.
 
     One pass, and no more kept than is chosen: a class has millions of files.
     """
@@ -54,7 +62,7 @@ def choose(restic: Restic, snapshot: Snapshot, chance: random.Random) -> list[di
     with restic.listed(snapshot) as nodes:
         for node in nodes:
             # a name that is no UTF-8 cannot be asked for
-            if node["type"] != "file" or "\ufffd" in node["path"]:
+            if node["type"] != "file" or "\ufffd" in node["path"] or _is_long(node["path"]):
                 continue
             if node["path"].startswith(stage):
                 staged.append(node)
@@ -66,7 +74,30 @@ def choose(restic: Restic, snapshot: Snapshot, chance: random.Random) -> list[di
                 chosen[place] = node
     if not seen:
         raise Refused(f"the snapshot {snapshot.name} has no files")
-    return staged + chosen
+    return staged, chosen
+
+
+def size(nodes: list[dict]) -> int:
+    return sum(node.get("size", 0) for node in nodes)
+
+
+def fitting(nodes: list[dict], room: int) -> list[dict]:
+    """The smallest of some files, as many as there is room for.
+
+    Raises:
+        Refused: what else has to be there fills it already.
+    """
+    if room < 0:
+        raise Refused("the hub's own disk has no room to unpack the databases")
+    kept = sorted(nodes, key=lambda node: node.get("size", 0))
+    while size(kept) > room:
+        kept.pop()
+    return kept
+
+
+def _is_long(path: str) -> bool:
+    """Whether a path that the system takes would be too long below a scratch directory."""
+    return len(os.fsencode(path)) > LONGEST
 
 
 def _tried(restic: Restic, snapshot: Snapshot, chosen: list[dict], top: Path) -> dict[str, str]:

@@ -24,13 +24,15 @@ INCOMPLETE = 3  # exit code: some of the files could not be read
 SFTP = re.compile(
     r"sftp:(?://(?:(?P<user>[^@/]+)@)?(?P<host>[^:/]+)(?::(?P<port>\d+))?/|(?:(?P<user2>[^@:]+)@)?(?P<host2>[^:/]+):)(?P<path>.+)"
 )
+FULL = r"no space left on device|disk quota exceeded"
+UNREACHED = "it cannot be reached"
 # what restic says -> what it means
 WORDS = (
     (
         r"wrong password or no key found",
         "the password does not open it; give the one of this repository (classhub:backup:password)",
     ),
-    (r"no space left on device|disk quota exceeded|StorageFull", "it is full"),
+    (rf"{FULL}|StorageFull", "it is full"),
     (
         r"repository is already locked",
         "another restic works on it. If none does, its lock is ignored when it is half an hour old",
@@ -40,12 +42,15 @@ WORDS = (
             r"Permission denied \(|Host key verification failed|Could not resolve hostname|Connection (refused|timed out|closed)"
             "|No route to host|no such host|i/o timeout|ssh command exited|unable to start the sftp session"
         ),
-        "it cannot be reached",
+        UNREACHED,
     ),
     (r"Access Denied|SignatureDoesNotMatch|InvalidAccessKeyId", "it does not let the class in"),
 )
 IGNORING = re.compile(r"^ignoring error for (.+?): (.*)$", re.MULTILINE)
-ABSENT = re.compile(r"Is there a repository at the following location|unable to open config file")
+UNOPENED = "unable to open config file"
+ABSENT = re.compile(
+    rf"{UNOPENED}: .*(no such file|(does not|doesn't) exist|NoSuchKey|NoSuchBucket)"
+)
 
 
 class Absent(Refused):
@@ -131,6 +136,9 @@ class Restic:
     def trouble(self, words: str) -> Refused:
         """What restic said, in one sentence."""
         where = self.settings.repository
+        here = f"{re.escape(str(self.settings.cache))}|{re.escape(str(self.settings.state))}"
+        if re.search(rf"({here})/.*({FULL})", words, re.IGNORECASE):
+            return Refused(f"the hub's own disk is full ({last_line(words)})")
         for pattern, meaning in WORDS:
             if re.search(pattern, words, re.IGNORECASE):
                 return Refused(f"the repository {where}: {meaning} ({last_line(words)})")
@@ -138,7 +146,8 @@ class Restic:
             return Absent(
                 f"there is no repository at {where}. Is its disk mounted, and its place right?"
             )
-        return Refused(f"the repository {where}: {last_line(words)}")
+        meaning = f"{UNREACHED} ({last_line(words)})" if UNOPENED in words else last_line(words)
+        return Refused(f"the repository {where}: {meaning}")
 
     def identity(self) -> str:
         """The repository's own id.
@@ -163,13 +172,13 @@ class Restic:
         return sorted(found, key=lambda snapshot: snapshot.time)
 
     @contextmanager
-    def listed(self, snapshot: Snapshot, *paths: str) -> Iterator[Iterator[dict]]:
+    def listed(self, snapshot: Snapshot, *words: str) -> Iterator[Iterator[dict]]:
         """What is in a snapshot, node by node, as restic reads it.
 
         Args:
-            paths: these alone, with what is in them
+            words: a path: it alone and, of a directory, the first level; with the option --recursive all that is in it
         """
-        command = self.command("ls", "--json", "--no-lock", snapshot.id, *paths)
+        command = self.command("ls", "--json", "--no-lock", snapshot.id, *words)
         with subprocess.Popen(
             command,
             env=self.environment,
@@ -188,14 +197,15 @@ class Restic:
             if process.wait():
                 raise self.trouble(words)
 
-    def found(self, snapshot: Snapshot, path: Path) -> tuple[str, int]:
-        """What a snapshot has at a path ("file", "dir", ...; empty if nothing), and how many bytes are in it."""
-        kind, size = "", 0
+    def kind(self, snapshot: Snapshot, path: Path) -> str:
+        """What a snapshot has at a path: "file", "dir", ...; empty if nothing."""
         with self.listed(snapshot, str(path)) as nodes:
-            for node in nodes:
-                kind = node["type"] if node["path"] == str(path) else kind
-                size += node.get("size", 0)
-        return kind, size
+            return next((node["type"] for node in nodes if node["path"] == str(path)), "")
+
+    def size(self, snapshot: Snapshot, path: Path) -> int:
+        """How many bytes are at a path and below it."""
+        with self.listed(snapshot, "--recursive", str(path)) as nodes:
+            return sum(node.get("size", 0) for node in nodes)
 
     def restore(
         self, snapshot: Snapshot, top: Path, paths: Iterable[str | Path] = ()

@@ -1,7 +1,6 @@
 """The verb `restore`: a file, a directory or a whole home as it was, beside what is there now."""
 
 import os
-import shutil
 from argparse import _SubParsersAction
 from collections.abc import Iterator
 from itertools import count
@@ -18,7 +17,6 @@ from classhub.course.report import Refused, Report, attempt
 from classhub.course.settings import Person
 
 PATIENCE = 60  # seconds that somebody waits for the weekly prune
-ROOM = 1 << 30  # bytes that stay free on the hub's own disk
 LONGEST = 255  # bytes of a name
 TRIES = 100
 KINDS = ("file", "dir", "symlink")
@@ -49,7 +47,7 @@ def restore(settings: Settings, user: str, path: str, at: str = "", test: bool =
     wanted = settings.homes.joinpath(user, *parts)
     with guard.reading(settings, PATIENCE) as restic:
         snapshots = guard.known(restic, guard.filesystem(settings))
-        snapshot, kind, size = find(restic, snapshots, wanted, at)
+        snapshot, kind = find(restic, snapshots, wanted, at)
         if kind not in KINDS:
             raise Refused(f"{tilde(parts)} was a {kind} then; those are not restored")
         free = free_names(parts, shown(snapshot.time, settings))
@@ -57,7 +55,7 @@ def restore(settings: Settings, user: str, path: str, at: str = "", test: bool =
         if test:
             would = f"done: would be restored as {tilde((*parts[:-1], next(free)))}, {told}"
             return Report({user: would}, {"snapshot": snapshot.name})
-        check_room(settings, wanted, size)
+        check_room(settings, wanted, restic.size(snapshot, wanted))
         with scratch.directory(settings) as top:
             failed = restic.restore(snapshot, top, [wanted])
             lost = {
@@ -84,16 +82,15 @@ def give(settings: Settings, given: Given, parts: tuple[str, ...], free: Iterato
     def write(person: Person) -> str:
         with Home(person, settings.homes) as home:
             name = home.give(parts[:-1], free, given.write)
+            given.finish()
         return f"done: restored as {tilde((*parts[:-1], name))}"
 
     with given:
         return attempt(given.person, write)
 
 
-def find(
-    restic: Restic, snapshots: list[Snapshot], wanted: Path, at: str
-) -> tuple[Snapshot, str, int]:
-    """The snapshot that is meant, what kind of thing it has there, and of how many bytes.
+def find(restic: Restic, snapshots: list[Snapshot], wanted: Path, at: str) -> tuple[Snapshot, str]:
+    """The snapshot that is meant, and what kind of thing it has there.
 
     Raises:
         Refused: it is not in it; the sentence lists those that have it.
@@ -101,11 +98,10 @@ def find(
     settings = restic.settings
     asked = chosen(settings, snapshots, at)
     for snapshot in asked:
-        kind, size = restic.found(snapshot, wanted)
-        if kind:
-            return snapshot, kind, size
+        if kind := restic.kind(snapshot, wanted):
+            return snapshot, kind
     others = [one for one in snapshots[::-1] if one not in asked]
-    having = [one for one in others if restic.found(one, wanted)[0]]
+    having = [one for one in others if restic.kind(one, wanted)]
     when = f" at {shown(asked[0].time, settings)}" if at else ""
     has = f"it is in those of {names(settings, having)}" if having else "it is in no snapshot"
     raise Refused(f"{wanted} was not there{when}; {has}")
@@ -149,7 +145,7 @@ def free_names(parts: tuple[str, ...], when: str) -> Iterator[str]:
 
 def check_room(settings: Settings, wanted: Path, size: int) -> None:
     """Refuse what would fill the hub's own disk on its way."""
-    if shutil.disk_usage(settings.state).free < size + ROOM:
+    if scratch.room(settings) < size:
         raise Refused(
             f"{wanted} has {size >> 20} MiB, and {settings.state} has no room to unpack that; restore a part of it, or "
             "make room"

@@ -2,6 +2,8 @@
 
 import errno
 import json
+import os
+import re
 import subprocess
 from argparse import _SubParsersAction
 from pathlib import Path
@@ -22,6 +24,8 @@ from classhub.course.report import Refused, Report
 
 SOME = 20  # names that are told of many
 OWN = ("*.lock", "*.json", ".*.new")  # what the backup remembers of this hub
+LEAST = 16 << 20  # bytes of a file that is worth a look
+HOLLOW = 10  # times as large as what it takes of the disk
 NO_CLASS = "skipped: there is no class on this host yet"
 
 
@@ -47,15 +51,16 @@ def backup(settings: Settings, test: bool = False) -> Report:
         restic_is_free(restic)
         snapshots = guard.opened(restic, ident, make=True)
         copied = databases.copy_all(settings)
-        name, unread, too_deep = _save(restic, ident, snapshots)
+        too_large, hollow = left_out(settings)
+        name, unread, too_deep = _save(restic, ident, snapshots, hollow)
     files = f"done: saved as {name}"
     if unread:
         named = ", ".join(first(unread))
         files = (
             f"failed: {len(unread)} files could not be read ({named}); all else is saved as {name}"
         )
-    left_out = {"too_large": too_large(settings), "too_deep": first(too_deep)}
-    return Report({"files": files} | copied, {"snapshot": name} | left_out)
+    summary = {"snapshot": name, **_told(too_large, hollow), "too_deep": first(too_deep)}
+    return Report({"files": files} | copied, summary)
 
 
 def restic_is_free(restic: Restic) -> None:
@@ -77,11 +82,11 @@ def _predicted(settings: Settings) -> Report:
         str(path): f"done: {words}" if path.exists() else "skipped: is not there yet"
         for path in (*settings.saved, *settings.databases)
     }
-    return Report(table, {"too_large": too_large(settings)})
+    return Report(table, _told(*left_out(settings)))
 
 
 def _save(
-    restic: Restic, ident: str, snapshots: list[Snapshot]
+    restic: Restic, ident: str, snapshots: list[Snapshot], hollow: list[str]
 ) -> tuple[str, list[str], list[str]]:
     """One run of restic: the snapshot's name, and which files it could not read, those of too long a path apart."""
     settings = restic.settings
@@ -92,6 +97,9 @@ def _save(
     words += [f"--exclude={pattern}" for pattern in settings.excluded]
     words += [f"--exclude={literal(path)}" for path in (*live, scratch.place(settings))]
     words += [f"--exclude={literal(settings.state)}/{name}" for name in OWN]
+    patterns = settings.cache / "hollow"
+    patterns.write_text("\n".join(map(_line, hollow)), errors="surrogateescape")
+    words += ["--exclude-file", str(patterns)]
     words += [str(path) for path in settings.saved if _can_be_saved(path)]
     done = restic.run(*words, codes=(0, INCOMPLETE))
     name = json.loads(done.stdout.strip().splitlines()[-1])["snapshot_id"][:8]
@@ -140,15 +148,51 @@ def _unread(words: str) -> tuple[list[str], list[str]]:
     return sorted(unread), sorted(too_deep)
 
 
-def too_large(settings: Settings) -> list[str]:
-    """Files that are not saved because of their size: a student can make one of many terabytes that holds nothing."""
+def left_out(settings: Settings) -> tuple[list[str], list[str]]:
+    """Files that are not saved, although they may take no room: those that are too large, and hollow ones.
+
+    restic reads what a file does not hold, too, and a student can make any number of terabytes of that. A hollow file is
+    saved as long as the owner's others leave it room within `max_file`.
+    """
     places = [str(path) for path in settings.trees if path.exists()]
     if not places:
-        return []
-    words = ["find", *places, "-type", "f", "-size", f"+{settings.max_bytes}c", "-print0"]
+        return [], []
+    least = min(LEAST, settings.max_bytes)
+    words = ["find", *places, "-type", "f", "-size", f"+{least}c", "-printf", r"%s %b %U %p\0"]
     done = subprocess.run(words, capture_output=True, check=False)
-    names = [name.decode(errors="replace") for name in done.stdout.split(b"\0") if name]
-    return first(sorted(names))
+    too_large: list[str] = []
+    hollow: dict[str, list[tuple[int, str]]] = {}
+    for line in filter(None, done.stdout.split(b"\0")):
+        size, blocks, uid, name = os.fsdecode(line).split(" ", 3)
+        if int(size) > settings.max_bytes:
+            too_large.append(name)
+        elif int(size) > HOLLOW * 512 * int(blocks):
+            hollow.setdefault(uid, []).append((int(size), name))
+    beyond = [name for files in hollow.values() for name in _beyond(files, settings.max_bytes)]
+    return sorted(too_large), sorted(beyond)
+
+
+def _beyond(files: list[tuple[int, str]], most: int) -> list[str]:
+    """The largest of some files, without which the others have no more than `most` bytes."""
+    names = []
+    for size, name in sorted(files):
+        most -= size
+        if most < 0:
+            names.append(name)
+    return names
+
+
+def _told(too_large: list[str], hollow: list[str]) -> dict[str, list[str]]:
+    told = {"too_large": first(too_large), "hollow": first(hollow)}
+    return {
+        key: [os.fsencode(name).decode(errors="replace") for name in names]
+        for key, names in told.items()
+    }
+
+
+def _line(path: str) -> str:
+    """A path in a file of patterns, where restic takes variables and cuts off blanks; `?` means any one character."""
+    return re.sub(r"\s", "?", literal(path)).replace("$", "$$")
 
 
 def first(names: list[str]) -> list[str]:

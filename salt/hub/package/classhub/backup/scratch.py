@@ -3,17 +3,25 @@
 import fcntl
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from classhub.backup.settings import Settings
+
+KEPT = 1 << 30  # bytes that stay free on the hub's own disk
 
 
 def place(settings: Settings) -> Path:
     """Where they are; never saved."""
     return settings.state / "scratch"
+
+
+def room(settings: Settings) -> int:
+    """How many bytes may be unpacked there: the gradebook is on the same disk."""
+    return shutil.disk_usage(settings.state).free - KEPT
 
 
 @contextmanager
@@ -23,14 +31,15 @@ def directory(settings: Settings) -> Iterator[Path]:
     top.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(top):
         for left in top.iterdir():
-            _remove_left(left)
+            with suppress(OSError):
+                _remove_left(left)
         path = Path(tempfile.mkdtemp(dir=top))
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(fd, fcntl.LOCK_EX)
     try:
         yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        _remove(path)
         os.close(fd)
 
 
@@ -53,4 +62,9 @@ def _remove_left(path: Path) -> None:
         return
     finally:
         os.close(fd)
-    shutil.rmtree(path, ignore_errors=True)
+    _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a tree, however deep a student made it: shutil.rmtree calls itself for each level."""
+    subprocess.run(["rm", "-rf", "--one-file-system", "--", path], check=False)

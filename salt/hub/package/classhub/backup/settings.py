@@ -44,6 +44,7 @@ class Settings:
         course: settings of the course
         state: what the backup remembers; `state/stage` is part of each snapshot
         cache: restic's
+        since: Unix time at which these settings were written
     """
 
     repository: str
@@ -65,6 +66,7 @@ class Settings:
     course: Path = Path("/etc/classhub/course.json")
     state: Path = Path("/var/lib/classhub/backup")
     cache: Path = Path("/var/cache/classhub-backup")
+    since: float = 0
 
     @property
     def marker(self) -> Path:
@@ -101,7 +103,7 @@ def load(path: Path = FILE) -> Settings:
         data = json.loads(path.read_text(encoding="utf-8"))
         kinds = {item.name: item.type for item in dataclasses.fields(Settings)}
         known = {key: _typed(kinds[key], value) for key, value in data.items()}
-        return Settings(**known)
+        return Settings(**known, since=path.stat().st_ctime)
     except FileNotFoundError:
         raise Refused(
             "this class has no backup: give classhub:backup:repository in pillar, and apply the state backup to the hub"

@@ -11,6 +11,7 @@ from classhub.course.report import Refused, Report
 
 OVERDUE = 3  # intervals after which a backup is overdue
 SLACK = 600  # seconds that it may take besides
+RUN = 12 * 3600  # seconds that a run may take: TimeoutStartSec of its unit
 DAILY, WEEKLY = 26 * 3600, 8 * 86400
 ID = re.compile(r"[0-9a-f]{8,64}")
 CLOCK = re.compile(r"(today|yesterday)[ T](\d{1,2}:\d{2}(?::\d{2})?)")
@@ -47,26 +48,39 @@ def snapshots(settings: Settings) -> Report:
 
 def health(settings: Settings) -> dict[str, str]:
     """How each verb that runs by itself last ended, without the repository, which may be out of reach."""
-    known = record.read(settings)
     longest = {"backup": OVERDUE * settings.interval + SLACK, "drill": DAILY, "prune": WEEKLY}
-    return {verb: _health(settings, known.get(verb), most) for verb, most in longest.items()}
+    try:
+        known = record.read(settings)
+    except Refused as error:
+        return dict.fromkeys(longest, f"failed: {error}")
+    return {verb: _health(settings, known.get(verb, {}), most) for verb, most in longest.items()}
 
 
-def _health(settings: Settings, last: dict | None, most: int) -> str:
-    if last is None:
-        return "skipped: has not run yet"
+def _health(settings: Settings, last: dict, most: int) -> str:
+    if "begun" in last:
+        began = datetime.fromisoformat(last["begun"])
+        if _is_past(began, max(most, RUN + SLACK)):
+            return f"failed: overdue, begun {shown(began, settings)} and never ended"
+        if "at" not in last:
+            return f"skipped: the first began {shown(began, settings)}, and has not ended yet"
+    if "at" not in last:
+        overdue = _is_past(datetime.fromtimestamp(settings.since, UTC), most)
+        return "failed: overdue, has never run" if overdue else "skipped: has not run yet"
     when = datetime.fromisoformat(last["at"])
-    overdue = datetime.now(UTC) - when > timedelta(seconds=most)
-    if overdue and not last["outcome"].startswith("failed"):
+    if _is_past(when, most) and not last["outcome"].startswith("failed"):
         return f"failed: overdue, the last was {shown(when, settings)}"
     return f"{last['outcome']} ({shown(when, settings)})"
+
+
+def _is_past(when: datetime, seconds: int) -> bool:
+    return datetime.now(UTC) - when > timedelta(seconds=seconds)
 
 
 def _age(settings: Settings, found: list[Snapshot]) -> str:
     """That the newest snapshot is too old, whatever the record says; empty if it is not."""
     if not found:
         return "failed: there is no snapshot"
-    if datetime.now(UTC) - found[-1].time > timedelta(seconds=OVERDUE * settings.interval + SLACK):
+    if _is_past(found[-1].time, OVERDUE * settings.interval + SLACK):
         return f"failed: overdue, the newest snapshot is of {shown(found[-1].time, settings)}"
     return ""
 

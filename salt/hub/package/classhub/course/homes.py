@@ -18,11 +18,22 @@ from classhub.course.report import Unfit
 from classhub.course.settings import LEAST_UID, Person
 
 PRIVATE = ".classhub"
+LARGEST = (10_000_000, 256)  # entries and depth of what is given to a home: that may be all of it
 WORDS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the quota is used up",
     errno.EROFS: "the file system is read-only",
 }
+
+
+def in_words(error: OSError | Unfit) -> str:
+    """Why something could not be written."""
+    if isinstance(error, Unfit):
+        return str(error)
+    if error.errno in WORDS:
+        return WORDS[error.errno]
+    name = f"{error.filename}: " if isinstance(error.filename, str) else ""
+    return f"{name}{error.strerror or error}"
 
 
 @contextlib.contextmanager
@@ -77,9 +88,7 @@ class Home:
         try:
             yield
         except OSError as error:
-            words = WORDS.get(error.errno) or error.strerror or str(error)
-            name = f"{error.filename}: " if isinstance(error.filename, str) else ""
-            raise Unfit(words if error.errno in WORDS else f"{name}{words}") from error
+            raise Unfit(in_words(error)) from error
 
     @contextlib.contextmanager
     def _own(self, name: str | Path, parent: int | None = None) -> Iterator[int]:
@@ -181,10 +190,10 @@ class Home:
             the name it has.
 
         Raises:
-            Unfit: no name is free.
+            Unfit: no name is free; or something of it stays, and the sentence says where.
         """
         with self._folder(PRIVATE) as private, self._folder(*folders) as parent:
-            trees.tidy(private)
+            trees.tidy(private, *LARGEST)
             stage = trees.stage_name()
             try:
                 write(private, stage)
@@ -195,9 +204,11 @@ class Home:
                         os.fsync(parent)
                         return name
                 raise Unfit("no name is free for it")
-            except BaseException:
-                trees.discard(private, stage)
-                raise
+            except BaseException as error:
+                gone = trees.discard(private, stage, *LARGEST)
+                if gone or not isinstance(error, (OSError, Unfit)):
+                    raise
+                raise Unfit(f"{in_words(error)}; ~/{PRIVATE}/{stage} is left of it") from error
 
     def discard(self, stage: trees.Stage) -> None:
         with self._folder(PRIVATE) as private:

@@ -219,13 +219,17 @@ def same_file(parent: int, name: str, data: bytes) -> bool:
         os.close(fd)
 
 
-def remove(parent: int, name: str) -> None:
+def remove(parent: int, name: str, most: int = MOST, depth: int = DEEPEST) -> None:
     """Remove a tree or file.
+
+    Args:
+        most: entries
+        depth: of directories
 
     Raises:
         OSError: it cannot be removed, or is deeper or larger than any that classhub makes: who made it may remove it.
     """
-    _remove(parent, name, iter(range(MOST)), DEEPEST)
+    _remove(parent, name, iter(range(most)), depth)
 
 
 def _remove(parent: int, name: str, budget: Iterator[int], depth: int) -> None:
@@ -234,12 +238,29 @@ def _remove(parent: int, name: str, budget: Iterator[int], depth: int) -> None:
     if kind(parent, name) != "a directory":
         os.unlink(name, dir_fd=parent)
         return
+    _open_up(parent, name)
     with opened(name, parent) as fd:
-        with os.scandir(fd) as entries:
-            names = [entry.name for entry in islice(entries, MOST)]
-        for inner in names:
-            _remove(fd, inner, budget, depth - 1)
+        while names := _first(fd):
+            for inner in names:
+                _remove(fd, inner, budget, depth - 1)
     os.rmdir(name, dir_fd=parent)
+
+
+def _open_up(parent: int, name: str) -> None:
+    """Let the owner of a directory empty it, if that is who acts."""
+    fd = os.open(name, os.O_PATH | DIRECTORY, dir_fd=parent)
+    try:
+        found = os.fstat(fd)
+        if found.st_uid == os.geteuid() and found.st_mode & stat.S_IRWXU != stat.S_IRWXU:
+            # by its descriptor, which one that may not be read has for this alone
+            os.chmod(f"/proc/self/fd/{fd}", stat.S_IRWXU)
+    finally:
+        os.close(fd)
+
+
+def _first(fd: int) -> list[str]:
+    with os.scandir(fd) as entries:
+        return [entry.name for entry in islice(entries, MOST)]
 
 
 # -- renaming
@@ -297,12 +318,10 @@ def is_stale(name: str) -> bool:
     return int(process) == os.getpid() or not os.path.exists(f"/proc/{process}")
 
 
-def tidy(fd: int) -> None:
+def tidy(fd: int, most: int = MOST, depth: int = DEEPEST) -> None:
     """Remove what killed runs left in a directory of stages; what cannot be removed stays."""
-    with os.scandir(fd) as entries:
-        stale = [entry.name for entry in islice(entries, MOST) if is_stale(entry.name)]
-    for name in stale:
-        discard(fd, name)
+    for name in filter(is_stale, _first(fd)):
+        discard(fd, name, most, depth)
 
 
 class Stage(NamedTuple):
@@ -327,7 +346,8 @@ def stage(folder: Folder, stages: int) -> Stage:
     return Stage(name, found.st_dev, found.st_ino)
 
 
-def discard(stages: int, name: str) -> None:
-    """Remove a stage; what cannot be removed stays."""
+def discard(stages: int, name: str, most: int = MOST, depth: int = DEEPEST) -> bool:
+    """Remove a stage; what cannot be removed stays. Whether it is gone."""
     with contextlib.suppress(OSError):
-        remove(stages, name)
+        remove(stages, name, most, depth)
+    return not kind(stages, name)
