@@ -29,7 +29,7 @@ def signing_in(quiet: Site) -> Iterator[github.GitHub]:
                 applied = _apply(quiet)
                 assert github.SECRET not in str(applied)
                 yield site
-                lab.salt("hub", "classhub.forget_identity", "ada")
+                lab.salt("hub", "classhub.forget_identity", "s05")
         finally:
             _apply(quiet)
 
@@ -40,29 +40,29 @@ def test_a_student_signs_in_with_github_and_works(signing_in, quiet):
     assert lab.on("hub", "stat", "-c", "%U:%G %a", secrets) == "root:root 600"
 
     mallory = Student("mallory", quiet)
-    signing_in.who, signing_in.accounts = "mallory", {"mallory": 666, "Ada": 101}
+    signing_in.who, signing_in.accounts = "mallory", {"mallory": 666, "S05": 101}
     page = mallory.page("/hub/oauth_login")
     assert page.status_code == 403
     assert "mallory at GitHub is not on the roster" in page.text
 
-    ada = Student("ada", quiet)
-    assert "Sign in with GitHub" in ada.page("/hub/login").text
-    signing_in.who = "Ada"
-    page = ada.page("/hub/oauth_login?next=%2Fhub%2Fhome")
-    assert (page.status_code, page.url) == (200, ada.hub("home"))
-    ada.take_token()
-    journey.start(ada)
-    kernel = journey.work(ada)
-    journey.identity(ada, kernel)
-    journey.file_on_hub(ada)
-    ada.stop()
+    person = Student("s05", quiet)
+    assert "Sign in with GitHub" in person.page("/hub/login").text
+    signing_in.who = "S05"
+    page = person.page("/hub/oauth_login?next=%2Fhub%2Fhome")
+    assert (page.status_code, page.url) == (200, person.hub("home"))
+    person.take_token()
+    journey.start(person)
+    kernel = journey.work(person)
+    journey.identity(person, kernel)
+    journey.file_on_hub(person)
+    person.stop()
 
     # another account of that name; forgotten, it would be hers
-    signing_in.accounts["Ada"] = 102
-    assert Student("ada", quiet).page("/hub/oauth_login").status_code == 403
-    told = lab.salt("hub", "classhub.forget_identity", "ada")["hub"]
-    assert told["table"] == {"ada": "done: forgotten; the next sign-in counts"}
-    page = Student("ada", quiet).page("/hub/oauth_login?next=%2Fhub%2Fhome")
+    signing_in.accounts["S05"] = 102
+    assert Student("s05", quiet).page("/hub/oauth_login").status_code == 403
+    told = lab.salt("hub", "classhub.forget_identity", "s05")["hub"]
+    assert told["table"] == {"s05": "done: forgotten; the next sign-in counts"}
+    page = Student("s05", quiet).page("/hub/oauth_login?next=%2Fhub%2Fhome")
     assert page.status_code == 200
 
 
@@ -70,4 +70,4 @@ def test_the_class_is_as_it_was(site):
     applied = lab.apply("hub")
     assert not lab.lines(applied, "failed")
     assert not lab.lines(applied, "changed")
-    assert "username_input" in Student("ada", site).page("/hub/login").text
+    assert "username_input" in Student("s05", site).page("/hub/login").text
