@@ -223,6 +223,7 @@ def test_what_is_behind_the_proxy_is_away(quiet):
     assert set(found) == {
         "hub: units",
         "hub: tokens",
+        "hub: servers",
         "proxy: sign-in page",
         "hub: server starts",
         "hub: server stops",

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 
 import pytest
 from salt.exceptions import CommandExecutionError
@@ -97,6 +98,29 @@ def test_databases(doctor, monkeypatch, tmp_path):
     found = made(doctor, doctor._databases)
     assert found["result"] == "failed"
     assert str(damaged) in found["told"]
+
+
+def test_a_server_that_the_hub_does_not_know(doctor, monkeypatch):
+    """Nobody stops it. A young one may have begun after the hub was asked; the hub tells 200 at once."""
+    pages = [
+        {"items": [{"name": "ada"}], "_pagination": {"next": {"offset": 200}}},
+        {"items": [{"name": "bob"}], "_pagination": {"next": None}},
+    ]
+    queries = []
+    monkeypatch.setattr(
+        doctor, "_asked", lambda path, key: queries.append(path) or pages["offset=200" in path]
+    )
+    doctor.__pillar__["classhub"]["server"] = {"start_timeout": 120}
+    begun = {"ada": 0.0, "bob": 0.0, "cleo": time.time() - 60}
+    doctor.__salt__["classhub_swarm.begun"] = lambda: begun
+    assert made(doctor, doctor._servers)["told"] == "the hub knows all of 3"
+    assert ["state=active" in query for query in queries] == [True, True]
+    begun["cleo"] -= 120
+    found = made(doctor, doctor._servers)
+    assert (found["result"], found["told"]) == (
+        "failed",
+        "the hub knows nothing of the server of cleo",
+    )
 
 
 def test_nodes(doctor):
