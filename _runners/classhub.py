@@ -67,9 +67,10 @@ def deploy(test: bool = False) -> dict:
     if found := __utils__["classhub_staff.bypasses"](__opts__):
         raise Refusal(_BYPASSED.format(options="\n- ".join(found)))
     hosts = _everybody_answers()
+    beside = {"apart": _roles_beside_the_hub()}
     started = time.monotonic()
     with _following("salt/job/", started, _line):
-        outcome = __salt__["state.orchestrate"]("orch.deploy", test=test)
+        outcome = __salt__["state.orchestrate"]("orch.deploy", test=test, pillar=beside)
     changes, failures = _summary(outcome)
     if failures:
         raise Refusal("The class was not deployed:\n- " + "\n- ".join(failures))
@@ -1332,6 +1333,13 @@ def _everybody_answers() -> list[str]:
     if missing:
         raise Refusal(_SILENT.format(hosts=", ".join(missing)))
     return sorted(answers)
+
+
+def _roles_beside_the_hub() -> list[str]:
+    """The roles of all hosts but the hub, as the master's own pillar has them: hosts are not asked what others do."""
+    name = __opts__["id"]
+    hosts = __salt__["pillar.show_pillar"](name, id=name)["classhub"]["hosts"].values()
+    return sorted({role for host in hosts if "hub" not in host["roles"] for role in host["roles"]})
 
 
 def _is_answer(answer: object) -> bool:
