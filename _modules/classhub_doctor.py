@@ -1,5 +1,6 @@
 """What is right and what is wrong on this host of a class, one sentence a check."""
 
+import hashlib
 import http.client
 import json
 import os
@@ -241,12 +242,17 @@ def _page() -> str:
         socket.create_connection(("127.0.0.1", 443), timeout=_SECONDS) as raw,
         context.wrap_socket(raw, server_hostname=domain) as secured,
     ):
+        shown = hashlib.sha256(secured.getpeercert(binary_form=True)).digest().hex(":").upper()
         connection = http.client.HTTPConnection(domain)
         connection.sock = secured
         connection.request("GET", "/hub/login")
         status = connection.getresponse().status
     if status not in (200, 302):
         raise CommandExecutionError(f"https://{domain}/hub/login is answered {status}")
+    if shown != __salt__["classhub_certificate.shown"]()["fingerprint"]:
+        raise CommandExecutionError(
+            "nginx shows an older certificate than the one that is here: systemctl reload nginx-container"
+        )
     return f"https://{domain}/hub/login answers"
 
 
