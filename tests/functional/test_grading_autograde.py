@@ -292,6 +292,58 @@ def test_late_penalties_are_those_of_the_calendar(lesson, penalty, due, extensio
     assert str(scores(lesson.settings, "ps1")["ada"]) == points
 
 
+@pytest.fixture
+def late(lesson):
+    """All three are an hour late, for which they have no points; ada's essay was graded by hand since."""
+    plan(lesson, due="2026-11-23T09:00:00+00:00")
+    lesson.settings = dataclasses.replace(lesson.settings, late_penalty="zero")
+    run(lesson)
+    grading.grade_by_hand(lesson, "ada", 2)
+    return lesson
+
+
+def extend(lesson, **extensions):
+    plan(lesson, due="2026-11-23T09:00:00+00:00", extensions=extensions)
+
+
+def penalties(lesson):
+    return {row[0]: row[-1] or 0 for row in rows(lesson)}
+
+
+def test_an_extension_counts_for_who_is_graded_already(late):
+    extend(late, ada="2026-11-23T10:30:00+00:00")
+    before = rows(late)
+    report = run(late, test=True)
+    assert report["table"]["ada"] == "done: would get another late penalty"
+    assert rows(late) == before
+    nodes = LocalNodes()
+    report = run(late, nodes)
+    assert report["table"] == {
+        "ada": "done: 5 of 5; has another late penalty",
+        "ben": "skipped: is graded already",
+        "cyn": "skipped: is graded already",
+    }
+    assert [row[:-1] for row in rows(late)] == [row[:-1] for row in before]
+    assert penalties(late) == {"ada": 0, "ben": 1, "cyn": 3}
+    assert set(run(late, nodes)["table"].values()) == {"skipped: is graded already"}
+    assert nodes.rounds == []
+
+
+def test_an_extension_that_is_taken_back_does_not_count(late):
+    extend(late, ben="2026-11-23T10:30:00+00:00")
+    run(late)
+    assert penalties(late)["ben"] == 0
+    extend(late)
+    assert run(late)["table"]["ben"].startswith("done: 0 of 5")
+    assert penalties(late)["ben"] == 1
+
+
+def test_another_late_penalty_of_the_course_is_that_of_who_is_graded_too(late):
+    late.settings = dataclasses.replace(late.settings, late_penalty="none")
+    run(late, students="cyn")
+    assert penalties(late) == {"ada": 3, "ben": 1, "cyn": 0}
+
+
 # -- bad worlds
 
 

@@ -1,10 +1,15 @@
 """nbgrader's gradebook, read: who has how many points, and where a person still has to grade."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from datetime import UTC
+from typing import TYPE_CHECKING, NamedTuple
 
 from classhub.course.report import Refused
 from classhub.course.settings import Settings
+from classhub.course.times import Times
+
+if TYPE_CHECKING:
+    from nbgrader.api import SubmittedAssignment
 
 FILE = "gradebook.db"
 
@@ -67,6 +72,13 @@ def marks(settings: Settings) -> dict[str, Marks]:
 def scores(settings: Settings, assignment: str) -> dict[str, Score]:
     """Points by username, of those who are graded."""
     return marks(settings).get(assignment, Marks(0.0, {})).scores
+
+
+def is_late(entry: "SubmittedAssignment", times: Times) -> bool:
+    """Whether a submission was made after its person's due time and the grace."""
+    due = times.due_for(entry.student.id)
+    made = entry.timestamp and entry.timestamp.replace(tzinfo=UTC)
+    return bool(due and made and made > due + times.grace)
 
 
 def _scores(book, assignment: str) -> dict[str, Score]:
