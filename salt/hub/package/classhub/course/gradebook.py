@@ -75,8 +75,13 @@ def scores(settings: Settings, assignment: str) -> dict[str, Score]:
 
 
 def is_late(entry: "SubmittedAssignment", times: Times) -> bool:
-    """Whether a submission was made after its person's due time and the grace."""
+    """Whether a submission was made after its person's due time and the grace.
+
+    That is the calendar's or, where it has none, the one that was set in the formgrader.
+    """
     due = times.due_for(entry.student.id)
+    if not due and entry.assignment.duedate:  # without that, nbgrader cannot add an extension to it
+        due = entry.duedate.replace(tzinfo=UTC)
     made = entry.timestamp and entry.timestamp.replace(tzinfo=UTC)
     return bool(due and made and made > due + times.grace)
 

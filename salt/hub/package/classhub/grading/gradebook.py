@@ -227,13 +227,14 @@ class ClassGradebook(Gradebook):
         )
 
     def _set_due(self, times: Times) -> None:
-        assignment = self.find_assignment(self.assignment)
-        assignment.duedate = _naive(times.due + times.grace) if times.due else None
+        """Enter the calendar's due time; where it has none, the one that was set in the formgrader stays."""
+        if times.due:
+            self.find_assignment(self.assignment).duedate = _naive(times.due + times.grace)
 
     def _penalise(self, entry: SubmittedAssignment, times: Times) -> bool:
         """Take from a late submission what the course has for that, and from no other; whether anything is new in it."""
-        due = times.due_for(entry.student.id)
-        entry.extension = due - times.due if due and times.due and due != times.due else None
+        if times.due:
+            entry.extension = times.due_for(entry.student.id) - times.due or None
         late = self.settings.late_penalty == "zero" and is_late(entry, times)
         changed = False
         self.db.flush()
