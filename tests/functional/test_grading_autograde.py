@@ -311,6 +311,11 @@ def penalties(lesson):
     return {row[0]: row[-1] or 0 for row in rows(lesson)}
 
 
+def test_late_work_has_no_points_whatever_a_person_gave(late):
+    ada = scores(late.settings, "ps1")["ada"]
+    assert (str(ada), ada.penalty, ada.unfinished) == ("0 of 5", 5, False)
+
+
 def test_an_extension_counts_for_who_is_graded_already(late):
     extend(late, ada="2026-11-23T10:30:00+00:00")
     before = rows(late)
