@@ -317,7 +317,8 @@ def collect(assignment: str, due: str = "", cutoff: str = "", test: bool = False
 
     Args:
         assignment: its name.
-        due: later ones are late: ISO 8601 such as 2030-01-31T23:59, in the course's time zone.
+        due: later ones are told as late, for which no late penalty changes: ISO 8601 such as 2030-01-31T23:59, in the
+            course's time zone.
         cutoff: later ones do not count.
         test: only say what would be done.
 
@@ -343,7 +344,8 @@ def autograde(assignment: str, students: str = "", force: bool = False, test: bo
     """Grade what is collected: each submission executed in a container of its own on the nodes.
 
     Scores and late penalties are in nbgrader's gradebook then. What is broken in a notebook is repaired as far as is
-    just, and told. Who is graded already is not graded again, unless something newer is collected.
+    just, and told. Who is graded already is not graded again, unless something newer is collected; a late penalty is
+    brought up to date.
 
     Args:
         assignment: its name.

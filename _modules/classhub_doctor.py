@@ -1,5 +1,6 @@
 """What is right and what is wrong on this host of a class, one sentence a check."""
 
+import hashlib
 import http.client
 import json
 import os
@@ -35,6 +36,7 @@ _DATABASES = {
     "/var/lib/classhub/course/gradebook.db": "the gradebook",
     "/srv/stats/db/activity.sqlite": "activity's",
 }
+_PAGES = "application/jupyterhub-pagination+json"  # without it the hub hides that there are more
 _UNITS = {
     "hub": ("jupyterhub", "jupyterhub-proxy", "classhub-tls", "classhub-sweep.timer",
             "classhub-formgrader", "classhub-dashboard"),
@@ -45,6 +47,10 @@ _UNITS = {
 
 class _Doubt(Exception):
     """Something that will become a fault."""
+
+
+class _Refused(CommandExecutionError):
+    """The hub does not take a token."""
 
 
 class _Check(NamedTuple):
@@ -236,12 +242,17 @@ def _page() -> str:
         socket.create_connection(("127.0.0.1", 443), timeout=_SECONDS) as raw,
         context.wrap_socket(raw, server_hostname=domain) as secured,
     ):
+        shown = hashlib.sha256(secured.getpeercert(binary_form=True)).digest().hex(":").upper()
         connection = http.client.HTTPConnection(domain)
         connection.sock = secured
         connection.request("GET", "/hub/login")
         status = connection.getresponse().status
     if status not in (200, 302):
         raise CommandExecutionError(f"https://{domain}/hub/login is answered {status}")
+    if shown != __salt__["classhub_certificate.shown"]()["fingerprint"]:
+        raise CommandExecutionError(
+            "nginx shows an older certificate than the one that is here: systemctl reload nginx-container"
+        )
     return f"https://{domain}/hub/login answers"
 
 
@@ -250,25 +261,60 @@ def _page() -> str:
 
 def _tokens() -> str:
     """Each service of the class at the hub's API."""
-    settings = __pillar__["classhub"]
-    lines = Path("/etc/jupyterhub/secrets.env").read_text(encoding="utf-8").splitlines()
-    known = dict(line.split("=", 1) for line in lines if "=" in line)
-    url = f"http://{settings['address']}:{settings['hub']['api_port']}/hub/api/user"
     refused = []
     for key, service in _TOKENS.items():
-        request = urllib.request.Request(url, headers={"Authorization": f"token {known.get(key)}"})  # noqa: S310 - http of our own
         try:
-            with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
-                answer.read()
-        except urllib.error.HTTPError as error:
-            if error.code not in (401, 403):
-                raise CommandExecutionError(f"JupyterHub answers {error.code}") from error
+            _asked("user", key)
+        except _Refused:
             refused.append(service)
-        except OSError as error:
-            raise CommandExecutionError(f"JupyterHub does not answer at {url}: {error}") from error
     if refused:
         raise CommandExecutionError(f"JupyterHub refuses the token of {', '.join(refused)}")
     return "JupyterHub answers each service's token"
+
+
+def _asked(path: str, key: str) -> dict:
+    """What the hub's API answers to the token with this key.
+
+    Raises:
+        _Refused: to that token it answers nothing.
+        CommandExecutionError: it does not answer.
+    """
+    settings = __pillar__["classhub"]
+    lines = Path("/etc/jupyterhub/secrets.env").read_text(encoding="utf-8").splitlines()
+    known = dict(line.split("=", 1) for line in lines if "=" in line)
+    url = f"http://{settings['address']}:{settings['hub']['api_port']}/hub/api/{path}"
+    headers = {"Authorization": f"token {known.get(key)}", "Accept": _PAGES}
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http of our own
+    try:
+        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        kind = _Refused if error.code in (401, 403) else CommandExecutionError
+        raise kind(f"JupyterHub answers {error.code}") from error
+    except OSError as error:
+        raise CommandExecutionError(f"JupyterHub does not answer at {url}: {error}") from error
+
+
+def _servers() -> str:
+    """Each server is one that the hub knows: nobody stops another, and it keeps its memory."""
+    known = _with_servers()  # first: a server that is stopped meanwhile is no finding
+    oldest = time.time() - __pillar__["classhub"]["server"]["start_timeout"]
+    begun = __salt__["classhub_swarm.begun"]()
+    lost = sorted(user for user, since in begun.items() if user not in known and since < oldest)
+    if lost:
+        raise CommandExecutionError(f"the hub knows nothing of the server of {', '.join(lost)}")
+    return f"the hub knows all of {len(begun)}"
+
+
+def _with_servers() -> set[str]:
+    """Who has a server, as the hub says."""
+    found, offset = set(), 0
+    while offset is not None:
+        query = f"users?state=active&sort=id&offset={offset}&limit=200"
+        page = _asked(query, "CLASSHUB_ADMIN_TOKEN")
+        found |= {user["name"] for user in page["items"]}
+        offset = (page["_pagination"]["next"] or {}).get("offset")
+    return found
 
 
 def _authority() -> str:
@@ -371,6 +417,7 @@ _CHECKS = (
     _Check("certificate", ("proxy",), _certificate, "see docs/howto/certificates.md"),
     _Check("sign-in page", ("proxy",), _page, "on {host}: docker logs nginx; on the hub: systemctl status jupyterhub classhub-tls"),
     _Check("tokens", ("hub",), _tokens, "on {host}: journalctl -u jupyterhub; then salt {host} state.apply"),
+    _Check("servers", ("hub",), _servers, "salt {host} classhub_swarm.stop <student>; the student's next start does it, too"),
     _Check("authority", ("hub",), _authority, "salt {host} classhub_secrets.rotate authority; then salt-run classhub.deploy"),
     _Check("people", ("hub",), _people, "salt-run classhub.roster test=True"),
     _Check("databases", ("hub",), _databases, "bring back the one of the backup"),

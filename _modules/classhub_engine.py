@@ -7,7 +7,8 @@ from salt.exceptions import CommandExecutionError
 
 __virtualname__ = "classhub_engine"
 _DOCKER = "docker"
-PACKAGES = ("docker.io", "containerd", "runc")  # whose upgrade restarts the engine
+PACKAGES = ("docker.io", "containerd", "runc")  # whose upgrade needs a restart of the engine
+_INSTALLED = "/var/lib/dpkg/info/docker.io.list"  # dpkg writes it anew with each version
 
 
 def __virtual__():
@@ -63,13 +64,15 @@ def servers() -> list[str]:
 
 
 def upgrades() -> dict[str, dict[str, str]]:
-    """Packages of the engine that Debian has newer versions of; looks at the archive first.
+    """Packages of the engine that are to be upgraded; looks at Debian's archive first.
+
+    Debian has a newer version, or the newest is installed and the engine still runs with the one before.
 
     Returns:
         package -> ``installed`` and ``newest``.
 
     Raises:
-        CommandExecutionError: the engine is not installed.
+        CommandExecutionError: the engine is not installed, or does not run.
 
     CLI Example:
 
@@ -78,20 +81,26 @@ def upgrades() -> dict[str, dict[str, str]]:
         salt 'node*' classhub_engine.upgrades
     """
     installed = __salt__["pkg.version"](*PACKAGES)
-    if not installed[PACKAGES[0]]:
+    engine = installed[PACKAGES[0]]
+    if not engine:
         raise CommandExecutionError(
             "docker is not installed on this host; apply the state `engine`"
         )
     newest = __salt__["pkg.latest_version"](*PACKAGES, refresh=True)
-    return {
+    found = {
         name: {"installed": installed[name], "newest": version}
         for name, version in newest.items()
         if version and installed[name]
     }
+    if __salt__["classhub_service.stale"](_DOCKER, [_INSTALLED]):
+        return {PACKAGES[0]: {"installed": engine, "newest": engine}} | found
+    return found
 
 
 def upgrade() -> dict[str, dict[str, str]]:
-    """Upgrade the engine, which restarts it: every container on this host ends. Not while a student's server runs.
+    """Upgrade the engine and restart it: every container on this host ends. Not while a student's server runs.
+
+    Debian's packages leave the engine that runs as it is. One that was upgraded and not restarted is made up for.
 
     Returns:
         package -> ``old`` and ``new``.
@@ -105,9 +114,23 @@ def upgrade() -> dict[str, dict[str, str]]:
 
         salt node1 classhub_engine.upgrade
     """
+    _refuse_under_servers()
+    found = upgrades()
+    if not found:
+        return {}
+    wanted = [
+        {name: versions["newest"]}
+        for name, versions in found.items()
+        if versions["newest"] != versions["installed"]
+    ]
+    changes = __salt__["pkg.install"](pkgs=wanted, update_holds=True) if wanted else {}
+    _refuse_under_servers()  # one may have come while apt was at work
+    __salt__["service.restart"](_DOCKER)
+    return changes
+
+
+def _refuse_under_servers() -> None:
     if running := servers():
         raise CommandExecutionError(
             f"servers of {', '.join(running)} run here, and would end; use salt-run classhub.upgrade_engines"
         )
-    wanted = [{name: found["newest"]} for name, found in upgrades().items()]
-    return __salt__["pkg.install"](pkgs=wanted, update_holds=True) if wanted else {}

@@ -34,15 +34,22 @@ def stale(name: str, reads: list[str], reloads: bool = False) -> list[str]:
 
         salt hub classhub_service.stale jupyterhub '[/etc/jupyterhub/classhub.json]'
     """
-    # a reload takes a unit from active to reloading and back: its state changes, its start does not
-    stamp = "StateChangeTimestampMonotonic" if reloads else "ActiveEnterTimestampMonotonic"
-    told = __salt__["cmd.run_stdout"](
-        ["systemctl", "show", name, f"--property={stamp}", "--value"], python_shell=False
+    # a reload takes a unit from active to reloading and back: its state changes, its start does not. A reload that failed
+    # does the same, and the service goes on with what it had.
+    reloaded = reloads and _shown(name, "ReloadResult") == "success"
+    told = _shown(
+        name, "StateChangeTimestampMonotonic" if reloaded else "ActiveEnterTimestampMonotonic"
     )
     if not told.isdigit() or told == "0":
         raise CommandExecutionError(f"{name} does not run; see journalctl -u {name}")
     since = time.time() - time.monotonic() + int(told) / 1e6
     return [path for path in reads if _changed(Path(path)) > since]
+
+
+def _shown(name: str, what: str) -> str:
+    return __salt__["cmd.run_stdout"](
+        ["systemctl", "show", name, f"--property={what}", "--value"], python_shell=False
+    )
 
 
 def _changed(path: Path) -> float:

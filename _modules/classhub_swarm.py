@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+from datetime import datetime
 from pathlib import Path
 
 import docker
@@ -163,6 +164,37 @@ def servers() -> list[str]:
     label = '{{json (index .Spec.Labels "classhub.user")}}'
     lines = _docker("service", "inspect", "--format", label, *services).splitlines()
     return sorted(json.loads(line) for line in lines)
+
+
+def begun() -> dict[str, float]:
+    """Since when the students have the servers that Swarm is to run, on whatever node. For the manager.
+
+    Returns:
+        student -> seconds since 1970.
+
+    Raises:
+        CommandExecutionError: the engine does not answer, or does not manage the swarm.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hub classhub_swarm.begun
+    """
+    try:
+        with contextlib.closing(docker.from_env()) as engine:
+            services = engine.api.services(filters={"label": "classhub.user"})
+    except DockerException as error:
+        raise CommandExecutionError(f"docker service ls: {error}") from error
+    return {
+        service["Spec"]["Labels"]["classhub.user"]: _seconds(service["CreatedAt"])
+        for service in services
+        if service["Spec"]["Mode"]["Replicated"]["Replicas"]
+    }
+
+
+def _seconds(stamp: str) -> float:
+    return datetime.fromisoformat(stamp).timestamp()
 
 
 def stop(user: str) -> None:

@@ -67,9 +67,10 @@ def deploy(test: bool = False) -> dict:
     if found := __utils__["classhub_staff.bypasses"](__opts__):
         raise Refusal(_BYPASSED.format(options="\n- ".join(found)))
     hosts = _everybody_answers()
+    beside = {"apart": _roles_beside_the_hub()}
     started = time.monotonic()
     with _following("salt/job/", started, _line):
-        outcome = __salt__["state.orchestrate"]("orch.deploy", test=test)
+        outcome = __salt__["state.orchestrate"]("orch.deploy", test=test, pillar=beside)
     changes, failures = _summary(outcome)
     if failures:
         raise Refusal("The class was not deployed:\n- " + "\n- ".join(failures))
@@ -464,7 +465,8 @@ def collect(assignment: str, due: str = "", cutoff: str = "", test: bool = False
 
     Args:
         assignment: its name.
-        due: later ones are late: ISO 8601 such as 2030-01-31T23:59, in the course's time zone.
+        due: later ones are told as late, for which no late penalty changes: ISO 8601 such as 2030-01-31T23:59, in the
+            course's time zone.
         cutoff: later ones do not count.
         test: only say what would be done.
 
@@ -488,7 +490,8 @@ def autograde(assignment: str, students: str = "", force: bool = False, test: bo
     """Grade what is collected: each submission executed in a container of its own on the nodes.
 
     Scores and late penalties are in nbgrader's gradebook then. What is broken in a notebook is repaired as far as is
-    just, and told. Who is graded already is not graded again, unless something newer is collected.
+    just, and told. Who is graded already is not graded again, unless something newer is collected; a late penalty is
+    brought up to date.
 
     Args:
         assignment: its name.
@@ -1332,6 +1335,13 @@ def _everybody_answers() -> list[str]:
     if missing:
         raise Refusal(_SILENT.format(hosts=", ".join(missing)))
     return sorted(answers)
+
+
+def _roles_beside_the_hub() -> list[str]:
+    """The roles of all hosts but the hub, as the master's own pillar has them: hosts are not asked what others do."""
+    name = __opts__["id"]
+    hosts = __salt__["pillar.show_pillar"](name, id=name)["classhub"]["hosts"].values()
+    return sorted({role for host in hosts if "hub" not in host["roles"] for role in host["roles"]})
 
 
 def _is_answer(answer: object) -> bool:

@@ -52,6 +52,9 @@ def marked(name: str, mounted: bool = False) -> dict:
         found, pinned = _marker(name), __salt__["classhub_filesystem.pin"]()
         if found and found == pinned:
             return ret
+        if pinned:
+            __salt__["classhub_filesystem.mark"](name)  # writes nothing: refuses, also a prediction
+            return ret
         ret["changes"] = {name: "marked"}
         if __opts__["test"]:
             return ret | {"result": None, "comment": f"{name} would be marked"}

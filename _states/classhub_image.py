@@ -76,7 +76,10 @@ def _missing(name: str, recipe: str, store: str) -> list[str]:
 
 
 def _make(steps: list[str], name: str, recipe: str, store: str, build: tuple) -> list[str]:
-    """Do ``steps``; an archive that cannot be loaded is thrown away and made anew. Returns what was done."""
+    """Do ``steps``; an archive that cannot be loaded is made anew. Returns what was done.
+
+    The old one stays until then: that it was not loaded may be the engine's fault, as with a full disk.
+    """
     if steps == ["loaded"]:
         about = _module("archived", name, recipe, store)
         try:
@@ -85,7 +88,6 @@ def _make(steps: list[str], name: str, recipe: str, store: str, build: tuple) ->
             )
             return steps
         except CommandExecutionError:
-            _module("discard", name, recipe, store)
             steps = ["built", "archived"]
     if "built" in steps:
         _module("build", name, *build)

@@ -44,7 +44,7 @@ Engine package is installed:
 
 {%- if "node" in classhub["roles"] %}
 
-# an upgrade restarts the engine, which ends the servers of the node: salt-run classhub.upgrade_engines
+# an upgrade needs a restart of the engine, which ends the servers of the node: salt-run classhub.upgrade_engines
 Engine packages are held:
   classhub_engine.held:
     - name: engine

@@ -1,8 +1,10 @@
 """Returning graded work: whole, to its student alone, with hidden tests hidden, and never over what is there."""
 
+import dataclasses
 import os
 
 import pytest
+from nbgrader.api import Gradebook
 
 from tests.support import grading  # isort: skip
 from tests.support.submissions import alone, course, fill, killed_at, small_disk  # isort: skip
@@ -263,6 +265,42 @@ def test_points_are_those_of_nbgraders_own_export(lesson):
     ours = {row[1]: float(row[4]) for row in rows(lesson)[1:] if row[4]}
     assert ours == {user: theirs[user] for user in ours}
     assert len(ours) == 3
+
+
+@pytest.fixture
+def late(lesson):
+    """All are an hour late, for which they have no points; ada's essay was graded by hand since."""
+    due = {"ps1": {"due": "2026-11-23T09:00:00+00:00"}}
+    lesson.settings = dataclasses.replace(lesson.settings, assignments=due, late_penalty="zero")
+    grading.grade_by_hand(lesson, "ada", 2)
+    return lesson
+
+
+def test_late_work_has_no_points_whatever_a_person_gave(late):
+    assert rows(late)[1][4:] == ["0", "5", "5", "yes"]
+    say(late, "feedback", "ps1", "--students=ada")
+    page = (late.settings.course_dir / "feedback/ada/ps1/squares.html").read_text()
+    assert "(Score: 0.0 / 5.0)" in page
+    assert "Late submission penalty (Score: -5.0)" in page
+    grading.nbgrader(late.settings.course_dir, "export")
+    head, line, *_ = (late.settings.course_dir / "grades.csv").read_text().splitlines()
+    told = dict(zip(head.split(","), line.split(","), strict=True))
+    assert [told[key] for key in ("student_id", "raw_score", "score")] == ["ada", "5.0", "0.0"]
+
+
+def test_points_are_told_by_an_extension_at_once(late):
+    extended = {"ps1": {**late.settings.assignments["ps1"], "extensions": {}}}
+    extended["ps1"]["extensions"]["ada"] = "2026-11-23T10:30:00+00:00"
+    late.settings = dataclasses.replace(late.settings, assignments=extended)
+    assert [row[4:] for row in rows(late)[1:3]] == [["5", "5", "0", "yes"], ["0", "5", "1", "no"]]
+
+
+def test_a_penalty_that_is_not_the_courses_stays(lesson):
+    with Gradebook(f"sqlite:///{lesson.settings.course_dir}/gradebook.db") as book:
+        book.find_submission_notebook("squares", "ps1", "ada").late_submission_penalty = 0.5
+        book.db.commit()
+    say(lesson, "feedback", "ps1", "--students=ada")
+    assert rows(lesson)[1][4:] == ["2.5", "5", "0.5", "no"]
 
 
 def test_no_spreadsheet_runs_a_name():

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 import nbformat
 import pytest
+from nbgrader.api import Gradebook
 
 from tests.support import grading
 from tests.support.local_nodes import LocalNodes
@@ -290,6 +291,105 @@ def test_late_penalties_are_those_of_the_calendar(lesson, penalty, due, extensio
     )
     run(lesson, students="ada")
     assert str(scores(lesson.settings, "ps1")["ada"]) == points
+
+
+@pytest.fixture
+def late(lesson):
+    """All three are an hour late, for which they have no points; ada's essay was graded by hand since."""
+    plan(lesson, due="2026-11-23T09:00:00+00:00")
+    lesson.settings = dataclasses.replace(lesson.settings, late_penalty="zero")
+    run(lesson)
+    grading.grade_by_hand(lesson, "ada", 2)
+    return lesson
+
+
+def extend(lesson, **extensions):
+    plan(lesson, due="2026-11-23T09:00:00+00:00", extensions=extensions)
+
+
+def penalties(lesson):
+    return {row[0]: row[-1] or 0 for row in rows(lesson)}
+
+
+def test_late_work_has_no_points_whatever_a_person_gave(late):
+    ada = scores(late.settings, "ps1")["ada"]
+    assert (str(ada), ada.penalty, ada.unfinished) == ("0 of 5", 5, False)
+
+
+def test_an_extension_counts_for_who_is_graded_already(late):
+    extend(late, ada="2026-11-23T10:30:00+00:00")
+    before = rows(late)
+    report = run(late, test=True)
+    assert report["table"]["ada"] == "done: would get another late penalty"
+    assert rows(late) == before
+    nodes = LocalNodes()
+    report = run(late, nodes)
+    assert report["table"] == {
+        "ada": "done: 5 of 5; has another late penalty",
+        "ben": "skipped: is graded already",
+        "cyn": "skipped: is graded already",
+    }
+    assert [row[:-1] for row in rows(late)] == [row[:-1] for row in before]
+    assert penalties(late) == {"ada": 0, "ben": 1, "cyn": 3}
+    assert set(run(late, nodes)["table"].values()) == {"skipped: is graded already"}
+    assert nodes.rounds == []
+
+
+def test_an_extension_that_is_taken_back_does_not_count(late):
+    extend(late, ben="2026-11-23T10:30:00+00:00")
+    run(late)
+    assert penalties(late)["ben"] == 0
+    extend(late)
+    assert run(late)["table"]["ben"].startswith("done: 0 of 5")
+    assert penalties(late)["ben"] == 1
+
+
+def test_another_late_penalty_of_the_course_is_that_of_who_is_graded_too(late):
+    late.settings = dataclasses.replace(late.settings, late_penalty="none")
+    run(late, students="cyn")
+    assert penalties(late) == {"ada": 3, "ben": 1, "cyn": 0}
+
+
+def in_formgrader(lesson, due, **extension):
+    """What a person sets under Manage Assignments, and what nbgrader's API adds to that."""
+    with Gradebook(f"sqlite:///{lesson.settings.course_dir}/gradebook.db") as book:
+        book.update_or_create_assignment("ps1", duedate=due)
+        book.grant_extension("ps1", "ada", **extension)
+        book.db.commit()
+
+
+def due_in_formgrader(lesson):
+    with Gradebook(f"sqlite:///{lesson.settings.course_dir}/gradebook.db") as book:
+        return book.find_assignment("ps1").duedate
+
+
+def test_a_due_time_of_the_formgrader_counts_where_the_calendar_has_none(lesson):
+    lesson.settings = dataclasses.replace(lesson.settings, late_penalty="zero")
+    in_formgrader(lesson, "2026-11-23 09:59:00")
+    run(lesson)
+    assert due_in_formgrader(lesson) == datetime(2026, 11, 23, 9, 59)
+    assert penalties(lesson) == {"ada": 3, "ben": 1, "cyn": 3}
+    in_formgrader(lesson, "2026-11-23 09:59:00", hours=1)
+    run(lesson)
+    assert penalties(lesson) == {"ada": 0, "ben": 1, "cyn": 3}
+    in_formgrader(lesson, None, hours=1)
+    run(lesson)
+    assert penalties(lesson) == {"ada": 0, "ben": 0, "cyn": 0}
+
+
+def test_the_grace_of_the_course_is_that_of_the_formgraders_due_time_too(lesson):
+    lesson.settings = dataclasses.replace(lesson.settings, late_penalty="zero", grace=120)
+    in_formgrader(lesson, "2026-11-23 09:59:00")
+    run(lesson, students="ada")
+    assert penalties(lesson)["ada"] == 0
+
+
+def test_the_calendars_due_time_takes_the_place_of_the_formgraders(late):
+    in_formgrader(late, "2026-11-24 10:00:00", hours=1)
+    run(late)
+    assert due_in_formgrader(late) == datetime(2026, 11, 23, 9)
+    assert penalties(late)["ben"] == 1
+    assert str(scores(late.settings, "ps1")["ada"]) == "0 of 5"
 
 
 # -- bad worlds

@@ -34,6 +34,33 @@ def test_a_restarted_hub_keeps_the_kernels(quiet, student):
     assert lab.servers() == []
 
 
+def test_a_restarted_hub_waits_for_a_server_that_it_does_not_reach(quiet, student):
+    """JupyterHub's own patience is half a minute; then it stops the server, and the kernels with it."""
+    ada = student("ada")
+    node = journey.start(ada)
+    kernel = ada.kernel()
+    kernel.run("kept = 41")
+    container = lab.containers_of("ada", node)
+    address = lab.ADDRESSES[node]
+    rule = f"ip daddr {address} tcp dport 32768-60999 ct state new drop"
+    chain = f"chain output {{ type filter hook output priority 0; {rule}; }}"
+    lab.on("hub", "nft", f"table ip cut {{ {chain}; }}")
+    try:
+        lab.on("hub", "systemctl", "restart", "jupyterhub")
+        time.sleep(75)
+    finally:
+        lab.on("hub", "nft", "delete table ip cut")
+
+    wait_until(
+        "the hub has found the server",
+        lambda: lab.operator(quiet).server("ada").get("ready"),
+        60,
+        ignoring=NOT_YET,
+    )
+    assert kernel.value("kept + 1") == 42
+    assert lab.containers_of("ada", node) == container
+
+
 def test_a_restarted_proxy_has_its_routes_put_back(quiet, student):
     ada = student("ada")
     journey.start(ada)

@@ -100,10 +100,11 @@ open(sys.argv[1] + "/class.key", "wb").write(private)
 def expired_certificate() -> Iterator[None]:
     folder = "/etc/classhub/nginx/tls"
     made = shlex.join(["/opt/salt/bin/python3", "-c", EXPIRED, folder])
+    read = "systemctl reload nginx-container"
     with changed(
         "proxy",
-        f"cp -a {folder} {folder}.kept; {made}",
-        f"rm -r {folder}; mv {folder}.kept {folder}",
+        f"cp -a {folder} {folder}.kept; {made}; {read}",
+        f"rm -r {folder}; mv {folder}.kept {folder}; {read}",
     ):
         yield
 
@@ -223,6 +224,7 @@ def test_what_is_behind_the_proxy_is_away(quiet):
     assert set(found) == {
         "hub: units",
         "hub: tokens",
+        "hub: servers",
         "proxy: sign-in page",
         "hub: server starts",
         "hub: server stops",

@@ -49,6 +49,11 @@ def version(host: str) -> str:
     return lab.on(host, "dpkg-query", "--show", "--showformat=${Version}", "docker.io")
 
 
+def since(host: str) -> str:
+    """When the engine that runs there was started."""
+    return lab.on(host, "systemctl", "show", "docker", "--property=ActiveEnterTimestamp", "--value")
+
+
 def held(host: str) -> set[str]:
     return set(lab.on(host, "apt-mark", "showhold").split())
 
@@ -73,11 +78,11 @@ def test_an_engine_is_upgraded_when_its_students_have_gone(newer, student, quiet
     lab.salt_run("classhub.resume", other)
     kernel = ada.kernel()
     kernel.run("kept = 23")
-    before = version(newer)
+    before, engine = version(newer), since(newer)
     assert {"docker.io", "containerd", "runc"} <= held(newer)
     # as Debian's own upgrades would
     lab.shell(newer, "apt-get update -qq; apt-get upgrade -qq -y", timeout=600)
-    assert version(newer) == before
+    assert (version(newer), since(newer)) == (before, engine)
     told = lab.salt_run("classhub.upgrade_engines", newer)
     assert "servers of ada run there" in told["table"][newer]
     assert kernel.value("kept") == 23
@@ -85,6 +90,7 @@ def test_an_engine_is_upgraded_when_its_students_have_gone(newer, student, quiet
     told = lab.salt_run("classhub.upgrade_engines", newer)
     assert told["table"][newer].startswith("done"), told
     assert version(newer) == f"{before}+classhub1"
+    assert since(newer) != engine
     assert {"docker.io", "containerd", "runc"} <= held(newer)
     assert lab.salt_run("classhub.upgrade_engines", newer)["table"] == {
         newer: "skipped: has the newest"

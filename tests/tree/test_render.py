@@ -1,6 +1,8 @@
 """Every SLS renders for every host of every example class, by real Salt, and compiles to one highstate."""
 
 import pytest
+import salt.config
+import salt.loader
 import yaml
 
 from tests.support.loading import ROOT, load
@@ -71,6 +73,34 @@ def test_faults_in_the_settings_stop_a_component_that_is_applied_alone(faulty, n
         False,
         True,
     )
+
+
+def is_for(stage, minion, roles):
+    """Whether a stage of an orchestration is for this host."""
+    pillar = {"classhub": {"roles": roles}}
+    options = {**salt.config.DEFAULT_MINION_OPTS, "id": minion, "pillar": pillar, "grains": {}}
+    kind = stage.get("tgt_type", "glob")
+    return salt.loader.matchers(options)[f"{kind}_match.match"](stage["tgt"], opts=options)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_no_stage_of_a_deployment_follows_one_that_restarts_the_hosts_minion(as_minion, example):
+    """The minion ends what runs five seconds later; and a stage that is for nobody fails."""
+    roles = {minion: host["roles"] for minion, host in EXAMPLES[example].items()}
+    apart = sorted({role for some in roles.values() if "hub" not in some for role in some})
+    stages = as_minion(example, "hub").cmd(
+        "state.show_low_sls", "orch.deploy", pillar={"apart": apart}
+    )
+    assert all(isinstance(stage, dict) for stage in stages), "\n".join(map(str, stages))
+    reached = dict.fromkeys((stage["__id__"] for stage in stages), 0)
+    for minion, some in roles.items():
+        restarted = False
+        for stage in sorted(stages, key=lambda stage: stage["order"]):
+            if is_for(stage, minion, some):
+                assert not restarted, f"{minion}: {stage['__id__']}"
+                reached[stage["__id__"]] += 1
+                restarted = "node" in some and ("node" in stage.get("sls", ["node"]))
+    assert all(reached.values()), reached
 
 
 CLEAN = sorted(

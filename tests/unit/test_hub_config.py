@@ -97,6 +97,11 @@ def test_spawner_gets_the_server_section(tmp_path):
     assert spawner.exchange == "/mnt/exchange"
 
 
+def test_a_restarted_hub_is_patient_with_a_server_that_does_not_answer(tmp_path):
+    """NFS 4 alone lets writes hang for 90 s after a boot of the hub, and the server with them."""
+    assert ClassSpawner(config=configured(tmp_path)).http_timeout >= 300
+
+
 def test_cpu_limit(tmp_path):
     c = configured(tmp_path, server=SETTINGS["server"] | {"cpus": 1.5})
     assert ClassSpawner(config=c).cpu_limit == 1.5

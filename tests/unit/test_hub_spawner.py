@@ -438,6 +438,26 @@ def test_stop_keeps_the_service_of_a_container_that_does_not_stop(spawner, swarm
     assert [service["replicas"] for service in swarm.services.values()] == [0]
 
 
+@pytest.mark.usefixtures("no_pause")
+def test_stop_while_the_engine_is_away_is_made_up_for(spawner, swarm):
+    """JupyterHub forgets the server whatever becomes of its stop."""
+    started(spawner)
+    old = spawner.object_id
+    swarm.failures["inspect_service"] = [NoConnection("refused")] * 7
+
+    async def story():
+        await spawner.stop()
+        assert spawner.get_state() == {}
+        assert old in swarm.services
+        swarm.services[old]["name"] = "renamed"  # the student's next server takes the name
+        swarm.add(NAME)
+        await asyncio.wait(spawner._removals)
+
+    asyncio.run(story())
+    assert [service["name"] for service in swarm.services.values()] == [NAME]
+    assert spawner._removals == set()
+
+
 def test_a_service_changed_meanwhile_is_looked_at_again(spawner, swarm):
     started(spawner)
     swarm.failures["update_service"] = [refusal(500, "rpc error: update out of sequence")]

@@ -1,7 +1,12 @@
 """One host's checks: what is a fault, what a doubt, and that none ends the others."""
 
+import http.server
 import os
+import socket
 import sqlite3
+import ssl
+import threading
+import time
 
 import pytest
 from salt.exceptions import CommandExecutionError
@@ -97,6 +102,72 @@ def test_databases(doctor, monkeypatch, tmp_path):
     found = made(doctor, doctor._databases)
     assert found["result"] == "failed"
     assert str(damaged) in found["told"]
+
+
+class SignIn(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *words):
+        pass
+
+
+@pytest.fixture
+def front(tmp_path, doctor, monkeypatch):
+    """The front door, and what is said of its certificate."""
+    certificates = load("utils", "classhub_certificate")
+    issued = certificates.issue(certificates.authority(), "class.test")
+    (tmp_path / "front.pem").write_text(issued)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "front.pem")
+    with http.server.HTTPServer(("127.0.0.1", 0), SignIn) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        connect, port = socket.create_connection, server.server_port
+        monkeypatch.setattr(
+            doctor.socket,
+            "create_connection",
+            lambda address, timeout: connect((address[0], port), timeout),
+        )
+        yield certificates.described(issued)
+        server.shutdown()
+        thread.join()
+
+
+def test_a_certificate_that_nginx_does_not_show_yet(doctor, front):
+    """The file is judged by a check of its own; browsers get what nginx read."""
+    doctor.__pillar__["classhub"]["domain"] = "class.test"
+    doctor.__salt__["classhub_certificate.shown"] = lambda: front
+    assert made(doctor, doctor._page)["result"] == "ok"
+    front["fingerprint"] = "00:" + front["fingerprint"][3:]
+    found = made(doctor, doctor._page)
+    assert found["result"] == "failed"
+    assert "systemctl reload nginx-container" in found["told"]
+
+
+def test_a_server_that_the_hub_does_not_know(doctor, monkeypatch):
+    """Nobody stops it. A young one may have begun after the hub was asked; the hub tells 200 at once."""
+    pages = [
+        {"items": [{"name": "ada"}], "_pagination": {"next": {"offset": 200}}},
+        {"items": [{"name": "bob"}], "_pagination": {"next": None}},
+    ]
+    queries = []
+    monkeypatch.setattr(
+        doctor, "_asked", lambda path, key: queries.append(path) or pages["offset=200" in path]
+    )
+    doctor.__pillar__["classhub"]["server"] = {"start_timeout": 120}
+    begun = {"ada": 0.0, "bob": 0.0, "cleo": time.time() - 60}
+    doctor.__salt__["classhub_swarm.begun"] = lambda: begun
+    assert made(doctor, doctor._servers)["told"] == "the hub knows all of 3"
+    assert ["state=active" in query for query in queries] == [True, True]
+    begun["cleo"] -= 120
+    found = made(doctor, doctor._servers)
+    assert (found["result"], found["told"]) == (
+        "failed",
+        "the hub knows nothing of the server of cleo",
+    )
 
 
 def test_nodes(doctor):

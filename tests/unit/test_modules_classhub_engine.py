@@ -72,20 +72,22 @@ def test_host_without_servers(module):
 
 @pytest.fixture
 def packages(module):
-    """What apt would say: package -> installed and newest version; and what was installed."""
+    """What apt would say: package -> installed and newest version; and what was done."""
     known = {"docker.io": ["20.10", "20.11"], "containerd": ["1.6", ""], "runc": ["1.1", ""]}
-    installed = []
+    done = []
 
     def install(pkgs, update_holds):
-        installed.extend(pkgs)
+        done.extend(pkgs)
         return {"docker.io": {"old": "20.10", "new": "20.11"}} if update_holds else {}
 
     module.__salt__ |= {
         "pkg.version": lambda *names: {name: known[name][0] for name in names},
         "pkg.latest_version": lambda *names, refresh: {name: known[name][1] for name in names},
         "pkg.install": install,
+        "classhub_service.stale": lambda name, reads: [],
+        "service.restart": lambda name: done.append(f"restart {name}"),
     }
-    return known, installed
+    return known, done
 
 
 def test_upgrades_are_what_is_newer(module, packages):
@@ -102,10 +104,35 @@ def test_an_engine_is_not_upgraded_under_a_server(module, packages, answer):
     assert packages[1] == []
     answer["stdout"] = ""
     assert module.upgrade() == {"docker.io": {"old": "20.10", "new": "20.11"}}
-    assert packages[1] == [{"docker.io": "20.11"}]
+    assert packages[1] == [{"docker.io": "20.11"}, "restart docker"]
 
 
 def test_without_anything_newer_nothing_is_installed(module, packages):
     packages[0]["docker.io"][1] = ""
     assert module.upgrade() == {}
     assert packages[1] == []
+
+
+def test_a_server_that_came_while_apt_was_at_work_keeps_its_engine(module, packages, answer):
+    """A start that was under way when the node was paused."""
+    install = module.__salt__["pkg.install"]
+
+    def slow(**words):
+        answer["stdout"] = '"ada"'
+        return install(**words)
+
+    module.__salt__["pkg.install"] = slow
+    with pytest.raises(CommandExecutionError, match="servers of ada run here"):
+        module.upgrade()
+    assert packages[1] == [{"docker.io": "20.11"}]
+
+
+def test_an_engine_that_was_upgraded_and_not_restarted_is_restarted(module, packages):
+    """Debian's package leaves the old one running, and a run may be killed between the two."""
+    packages[0]["docker.io"] = ["20.11", ""]
+    asked = []
+    module.__salt__["classhub_service.stale"] = lambda name, reads: asked.append(reads) or reads
+    assert module.upgrades() == {"docker.io": {"installed": "20.11", "newest": "20.11"}}
+    assert asked == [["/var/lib/dpkg/info/docker.io.list"]]
+    assert module.upgrade() == {}
+    assert packages[1] == ["restart docker"]

@@ -126,6 +126,15 @@ def test_archive_is_whole_or_not_there(module, images, tmp_path):
     assert module.archived("student", RECIPE, store) == {}
 
 
+def test_an_archive_takes_the_place_of_another(module, images, tmp_path):
+    store = str(tmp_path / "store")
+    images[TAG] = image()
+    module.save("student", RECIPE, store)
+    images[TAG] = image() | {"Id": "sha256:" + "2" * 64}
+    module.save("student", RECIPE, store)
+    assert module.archived("student", RECIPE, store)["id"] == "sha256:" + "2" * 64
+
+
 def test_archive_without_a_note_was_never_finished(module, tmp_path):
     store = tmp_path / "store"
     store.mkdir()

@@ -16,7 +16,7 @@ LAST = "StateChangeTimestampMonotonic"
 @pytest.fixture
 def stamps():
     """What systemd says, in microseconds since the boot: started 100 s ago, reloaded 50 s ago."""
-    return {START: str(900 * 10**6), LAST: str(950 * 10**6)}
+    return {START: str(900 * 10**6), LAST: str(950 * 10**6), "ReloadResult": "success"}
 
 
 @pytest.fixture
@@ -69,7 +69,17 @@ def test_what_is_not_there_counts_as_read(module, tmp_path):
 def test_reload_counts_where_the_service_reads_again(module, asked, aged, tmp_path, age, fresh):
     path = aged(tmp_path / "settings", age)
     assert module.stale("web", [path], reloads=True) == ([] if fresh else [path])
-    assert f"--property={LAST}" in asked[0]
+    assert f"--property={LAST}" in asked[-1]
+
+
+@pytest.mark.parametrize("result", ["exit-code", "timeout"])
+def test_a_reload_that_failed_read_nothing(module, stamps, aged, tmp_path, result):
+    """The next run must not be content with a certificate that the service refused."""
+    stamps["ReloadResult"] = result
+    path = aged(tmp_path / "settings", 75)
+    assert module.stale("web", [path], reloads=True) == [path]
+    path = aged(tmp_path / "settings", 110)
+    assert module.stale("web", [path], reloads=True) == []
 
 
 def test_reload_does_not_count_where_the_service_reads_once(module, aged, tmp_path):

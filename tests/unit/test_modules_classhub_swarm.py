@@ -65,7 +65,7 @@ class Engine:
 
     def __init__(self, asked):
         self.asked, self.fault, self.absent, self.closed = asked, None, None, 0
-        self.swarm = self
+        self.swarm = self.api = self
 
     def from_env(self):
         if self.absent:
@@ -77,6 +77,19 @@ class Engine:
             raise self.fault
         self.asked.append(("by the socket", remote_addrs, join_token, kwargs))
         return True
+
+    def services(self, filters):
+        assert filters == {"label": "classhub.user"}
+        return [
+            {
+                "CreatedAt": "2030-01-01T00:00:00.123456789Z",
+                "Spec": {
+                    "Labels": {"classhub.user": user},
+                    "Mode": {"Replicated": {"Replicas": replicas}},
+                },
+            }
+            for user, replicas in (("ada", 1), ("bob", 0))
+        ]
 
     def close(self):
         self.closed += 1
@@ -167,6 +180,14 @@ def test_join_that_the_engine_refuses(module, engine, where, closed):
         module.join("192.0.2.21", "192.0.2.11:2377", TOKEN)
     assert TOKEN not in str(caught.value)
     assert engine.closed == closed
+
+
+def test_a_server_that_is_to_stop_is_not_one_that_runs(module, engine):
+    assert module.begun() == {"ada": pytest.approx(1893456000.12, abs=0.01)}
+    assert engine.closed == 1
+    engine.absent = DockerException("Connection refused")
+    with pytest.raises(CommandExecutionError, match="docker service ls: Connection refused"):
+        module.begun()
 
 
 def test_join_token_is_for_workers_and_names_the_swarm(module, asked):

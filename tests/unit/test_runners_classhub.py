@@ -61,14 +61,19 @@ def recorded():
 def runner(client, orchestrated, recorded, monkeypatch):
     module = load("runners", "classhub")
 
-    def orchestrate(sls, test):
-        orchestrated["calls"].append((sls, test))
+    def orchestrate(sls, test, pillar):
+        orchestrated["calls"].append((sls, test, pillar))
         return orchestrated["outcome"]
 
     monkeypatch.setattr(module.salt.client, "get_local_client", lambda path: client)
     monkeypatch.setattr(module, "_following", lambda *_: contextlib.nullcontext())
-    monkeypatch.setattr(module, "__opts__", {"conf_file": "/etc/salt/master"}, raising=False)
-    monkeypatch.setattr(module, "__salt__", {"state.orchestrate": orchestrate}, raising=False)
+    opts = {"conf_file": "/etc/salt/master", "id": "master"}
+    monkeypatch.setattr(module, "__opts__", opts, raising=False)
+    salt = {
+        "state.orchestrate": orchestrate,
+        "pillar.show_pillar": lambda minion, id: {"classhub": {"hosts": HOSTS}},
+    }
+    monkeypatch.setattr(module, "__salt__", salt, raising=False)
     monkeypatch.setattr(module, "__user__", "root", raising=False)
     monkeypatch.setattr(module, "__jid__", "20300101", raising=False)
 
@@ -764,7 +769,16 @@ def test_changes_are_counted_by_host_over_all_stages(runner, orchestrated, test)
     deployed = runner.deploy(test=test)
     assert deployed["hosts"] == {"hub": 2, "node1": 0}
     assert isinstance(deployed["seconds"], int)
-    assert orchestrated["calls"] == [("orch.deploy", test)]
+    assert orchestrated["calls"] == [("orch.deploy", test, {"apart": ["node"]})]
+
+
+def test_one_host_with_all_roles_is_deployed_as_the_hub(runner, orchestrated, monkeypatch):
+    hosts = {"hub": {"address": "192.0.2.11", "roles": ["proxy", "hub", "node"]}}
+    monkeypatch.setitem(
+        runner.__salt__, "pillar.show_pillar", lambda minion, id: {"classhub": {"hosts": hosts}}
+    )
+    runner.deploy()
+    assert orchestrated["calls"] == [("orch.deploy", False, {"apart": []})]
 
 
 UNRENDERED = "Rendering SLS failed"

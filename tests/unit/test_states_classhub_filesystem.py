@@ -86,8 +86,10 @@ def test_mount_is_marked(states, root, monkeypatch):
     assert states.marked(root, mounted=True)["changes"] == {root: "marked"}
 
 
-def test_damaged_marker_is_not_replaced(states, root, home):
+@pytest.mark.parametrize("test", [False, True])
+def test_damaged_marker_is_not_replaced(states, root, home, test):
     mark(states, root)
+    states.__opts__["test"] = test
     (home / ".classhub/filesystem.json").write_text("{")
     ret = states.marked(root)
     assert (ret["result"], ret["changes"]) == (False, {})
@@ -95,8 +97,10 @@ def test_damaged_marker_is_not_replaced(states, root, home):
     assert (home / ".classhub/filesystem.json").read_text() == "{"
 
 
-def test_empty_disk_in_the_place_of_the_homes_is_an_error(states, root, home):
+@pytest.mark.parametrize("test", [False, True])
+def test_empty_disk_in_the_place_of_the_homes_is_an_error(states, root, home, test):
     mark(states, root)
+    states.__opts__["test"] = test
     home.rename(home.with_name("unplugged"))
     home.mkdir()
     ret = states.marked(root)

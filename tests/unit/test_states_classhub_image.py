@@ -47,10 +47,6 @@ class Engine:
             raise CommandExecutionError("docker load: unexpected EOF")
         self.images[image_id] = self.images[TAG] = {"id": image_id, "recipe": RECIPE, "size": 1}
 
-    def discard(self, name, recipe, store):
-        self.calls.append("discard")
-        self.archives.pop((name, recipe))
-
     def pull(self, image):
         self.calls.append("pull")
         self.images[image] = {"id": ID, "recipe": "", "size": 1}
@@ -86,7 +82,7 @@ def states(engine, monkeypatch, tmp_path):
         f"classhub_image.{name}": getattr(engine, name)
         for name in ("inspect", "build", "save", "load", "pull")
     }
-    salt |= {"classhub_image.discard": engine.discard, "classhub_image.published": engine.published}
+    salt["classhub_image.published"] = engine.published
     salt["classhub_image.archived"] = lambda name, recipe, store: engine.archives.get(
         (name, recipe), {}
     )
@@ -135,11 +131,25 @@ def test_archive_spares_the_build(states, engine):
     assert engine.calls == ["load"]
 
 
-def test_damaged_archive_is_thrown_away_and_made_anew(states, engine):
-    engine.archives["student", RECIPE] = {"recipe": RECIPE, "id": ID}
+def test_damaged_archive_is_made_anew(states, engine):
+    engine.archives["student", RECIPE] = {"recipe": RECIPE, "id": OTHER}
     engine.broken_archive = True
     assert build(states)["changes"] == {TAG: ["built", "archived"]}
-    assert engine.calls == ["load", "discard", "build", "save"]
+    assert engine.calls == ["load", "build", "save"]
+    assert engine.archives["student", RECIPE]["id"] == ID
+
+
+def test_archive_for_which_the_engine_has_no_room_is_kept(states, engine, monkeypatch):
+    """It is perhaps the only one, and there is no room to build another either."""
+
+    def fail(*args):
+        raise CommandExecutionError("no space left on device")
+
+    engine.archives["student", RECIPE] = {"recipe": RECIPE, "id": ID}
+    monkeypatch.setitem(states.__salt__, "classhub_image.load", fail)
+    monkeypatch.setitem(states.__salt__, "classhub_image.build", fail)
+    assert build(states)["result"] is False
+    assert engine.archives["student", RECIPE] == {"recipe": RECIPE, "id": ID}
 
 
 def test_image_that_differs_from_the_archive_gives_way(states, engine):

@@ -202,6 +202,9 @@ def set_spawner(c: Config, settings: dict) -> None:
     c.Spawner.default_url = server["default_url"]
     c.Spawner.start_timeout = server["start_timeout"]
     c.Spawner.poll_interval = server["poll_interval"]
+    # a starting hub stops running servers that do not answer for so long; homes that hang, or a network that is away,
+    # take minutes to come back. A start is not slower for it: it ends with the server's first answer.
+    c.Spawner.http_timeout = 600
     # traits that DockerSpawner declares anew do not read c.Spawner
     c.ClassSpawner.mem_limit = server["memory"]
     c.ClassSpawner.mem_guarantee = server["memory_guarantee"]

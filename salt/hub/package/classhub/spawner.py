@@ -15,6 +15,8 @@ import json
 import pwd
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, repeat
+from typing import ClassVar
 
 from docker.errors import APIError, DockerException
 from docker.types import (
@@ -39,6 +41,7 @@ from classhub.tasks import ServerError
 ENGINE_ERRORS = (DockerException, RequestException)
 OUTDATED = "out of sequence"  # the engine, of a service that was changed since it was looked at
 THREADS = 8
+PAUSES = (5, 10, 20, 40, 60)  # seconds between tries to stop a server late; the last one repeats
 EXCHANGE = "/srv/nbgrader/exchange"  # in servers: the image's nbgrader_config.py
 
 
@@ -96,6 +99,7 @@ class ClassSpawner(SwarmSpawner):
     wait_interval = Float(0.1, config=True, help="Seconds between two looks at a task.")
 
     _uid_at_sign_in: int | None = None
+    _removals: ClassVar[set[asyncio.Task]] = set()  # asyncio itself keeps no task alive
 
     # -- names, the account and the engine
 
@@ -426,10 +430,31 @@ class ClassSpawner(SwarmSpawner):
     async def stop(self, now: bool = False) -> None:
         """Stop the server and wait for its container to be gone.
 
-        A quick restart must not put two servers on one home.
+        A quick restart must not put two servers on one home. The hub forgets a server whose stop fails; so what the
+        engine cannot be told now it is told later.
         """
-        await self.remove_service(self.object_id or self.object_name)
+        try:
+            await self.remove_service(self.object_id or self.object_name)
+        except ENGINE_ERRORS as error:
+            if not self.object_id:
+                raise
+            self.log.error("%s: not stopped yet: %s", self._log_name, error)
+            removal = asyncio.create_task(self.remove_later(self.object_id))
+            self._removals.add(removal)
+            removal.add_done_callback(self._removals.discard)
         self.clear_state()
+
+    async def remove_later(self, service_id: str) -> None:
+        """Remove a service when the engine is back; by its id, as the student may have the next one by then."""
+        for pause in chain(PAUSES, repeat(PAUSES[-1])):
+            await asyncio.sleep(pause)
+            try:
+                await self.remove_service(service_id)
+            except ENGINE_ERRORS as error:
+                self.log.error("%s: %s not stopped yet: %s", self._log_name, service_id, error)
+            else:
+                self.log.info("%s: %s was stopped late", self._log_name, service_id)
+                return
 
     def clear_state(self) -> None:
         super().clear_state()

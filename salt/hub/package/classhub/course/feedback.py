@@ -20,6 +20,7 @@ from classhub.course.release import alone_in, check_known, names_in, nbgrader
 from classhub.course.report import Refused, Report, Unfit, each, tell
 from classhub.course.sealing import SECRET
 from classhub.course.settings import Person, Settings
+from classhub.course.times import times_of
 
 GENERATED = ".feedback"  # nbgrader writes here
 SECRET_BYTES = 4096  # a student wrote it; nbgrader's own has 128
@@ -56,6 +57,7 @@ def _make(settings: Settings, assignment: str, people: Sequence[Person], test: b
     words = ""
     if chosen and not test:
         tell(f"feedback {assignment}: nbgrader makes {len(chosen)} people's pages")
+        settle(settings, assignment, chosen)
         words = generate(settings, assignment, sorted(there - chosen), len(chosen))
     course = settings.course_dir
 
@@ -76,6 +78,23 @@ def _make(settings: Settings, assignment: str, people: Sequence[Person], test: b
     if words and not any(outcome.startswith("done") for outcome in table.values()):
         raise Refused(f"nbgrader could not make the feedback on {assignment}: {words}")
     return Report(table, {"assignment": assignment, "test": test})
+
+
+def settle(settings: Settings, assignment: str, users: set[str]) -> None:
+    """Bring late penalties up to date: they are from the grading, and late work loses what a person gave since, too.
+
+    With `none` those that the gradebook has stay.
+    """
+    if settings.late_penalty != "zero":
+        return
+    # late: it takes a second, which verbs without grades need not spend
+    from classhub.grading.gradebook import ClassGradebook
+
+    book = ClassGradebook(settings, assignment, writes=True)
+    try:
+        book.settle(users, times_of(settings, assignment))
+    finally:
+        book.leave()
 
 
 def generate(settings: Settings, assignment: str, without: list[str], count: int) -> str:

@@ -1,10 +1,15 @@
 """nbgrader's gradebook, read: who has how many points, and where a person still has to grade."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from datetime import UTC
+from typing import TYPE_CHECKING, NamedTuple
 
 from classhub.course.report import Refused
 from classhub.course.settings import Settings
+from classhub.course.times import Times, times_of
+
+if TYPE_CHECKING:
+    from nbgrader.api import Gradebook, SubmittedAssignment
 
 FILE = "gradebook.db"
 
@@ -57,7 +62,7 @@ def marks(settings: Settings) -> dict[str, Marks]:
     try:
         with Gradebook(f"sqlite:///{path}") as book:
             return {
-                one.name: Marks(float(one.max_score), _scores(book, one.name))
+                one.name: Marks(float(one.max_score), _scores(book, settings, one.name))
                 for one in book.assignments
             }
     except SQLAlchemyError as error:
@@ -69,13 +74,31 @@ def scores(settings: Settings, assignment: str) -> dict[str, Score]:
     return marks(settings).get(assignment, Marks(0.0, {})).scores
 
 
-def _scores(book, assignment: str) -> dict[str, Score]:
-    return {
-        one.student.id: Score(
-            max(0.0, float(one.score) - float(one.late_submission_penalty)),
-            float(one.max_score),
-            float(one.late_submission_penalty),
-            bool(one.needs_manual_grade),
+def is_late(entry: "SubmittedAssignment", times: Times) -> bool:
+    """Whether a submission was made after its person's due time and the grace.
+
+    That is the calendar's or, where it has none, the one that was set in the formgrader.
+    """
+    due = times.due_for(entry.student.id)
+    if not due and entry.assignment.duedate:  # without that, nbgrader cannot add an extension to it
+        due = entry.duedate.replace(tzinfo=UTC)
+    made = entry.timestamp and entry.timestamp.replace(tzinfo=UTC)
+    return bool(due and made and made > due + times.grace)
+
+
+def _scores(book: "Gradebook", settings: Settings, assignment: str) -> dict[str, Score]:
+    times = times_of(settings, assignment)
+    found = {}
+    for one in book.assignment_submissions(assignment):
+        points, penalty = float(one.score), _penalty(one, settings, times)
+        found[one.student.id] = Score(
+            max(0.0, points - penalty), float(one.max_score), penalty, bool(one.needs_manual_grade)
         )
-        for one in book.assignment_submissions(assignment)
-    }
+    return found
+
+
+def _penalty(entry: "SubmittedAssignment", settings: Settings, times: Times) -> float:
+    """Points taken for being late; what the gradebook has may be from before a person gave some, or an extension."""
+    if settings.late_penalty != "zero":
+        return float(entry.late_submission_penalty)
+    return max(0.0, float(entry.score)) if is_late(entry, times) else 0.0

@@ -69,7 +69,7 @@ class Settings:
         assignments: the calendar, name -> {release, due, cutoff, return, grace, extensions}
         source_*: where assignments come from
         welcomed: who was given what had been released before they came
-        late_penalty: nbgrader's: "none", or "zero" for no points
+        late_penalty: "none", or "zero" for no points
         image_file: JSON file that names the image of the class
         spool: where submissions lie while they are graded, for the nodes to reach
         cull: which servers are stopped

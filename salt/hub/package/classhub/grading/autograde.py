@@ -36,6 +36,7 @@ ENDS = 2  # containers that end without a result before a submission has no poin
 LOSSES = 5  # times that nodes refuse or lose a submission before this run gives it up
 STUCK = 3  # of these, for one that did not end: it costs the run as long as it may take
 BATCH = 20  # submissions that are recorded at once
+ALREADY = "skipped: is graded already"
 RUNNER = Path(__file__).with_name("runner.py")
 
 
@@ -103,8 +104,8 @@ class Autograde:
         there = (course / "autograded" / user / self.assignment).is_dir()
         if there and not self.force and record.get("submission") == digest(place):
             if record.get("version") == self.version:
-                return "skipped: is graded already"
-            return "skipped: is graded already, by an earlier version of the tests; force grades it anew"
+                return ALREADY
+            return f"{ALREADY}, by an earlier version of the tests; force grades it anew"
         return "done: would be graded" if self.test else ""
 
     def _recorded(self, user: str) -> dict:
@@ -115,6 +116,13 @@ class Autograde:
 
     def _record_path(self, user: str) -> Path:
         return self.settings.course_dir / GRADED / user / f"{self.assignment}.json"
+
+    def settle(self) -> None:
+        """Bring the late penalties of those who are graded already up to date, for which nothing need be executed."""
+        graded = {user for user, outcome in self.table.items() if outcome.startswith(ALREADY)}
+        words = "would get" if self.test else "graded; has"
+        for user in self.gradebook.settle(graded, self.times, self.test):
+            self.table[user] = f"done: {words} another late penalty"
 
     # -- the grading
 
@@ -348,6 +356,7 @@ def grade_with(settings: Settings, arguments: Namespace, nodes: "Nodes") -> Repo
     run = Autograde(settings, assignment, arguments.force, test)
     try:
         chosen = run.choose(people)
+        run.settle()
         if chosen:
             with alone_in(settings.course_dir):
                 run.grade(chosen, nodes)

@@ -8,25 +8,25 @@ import contextlib
 import hashlib
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 from nbformat import NotebookNode
 from nbgrader import preprocessors
-from nbgrader.api import Gradebook, InvalidEntry, MissingEntry
+from nbgrader.api import Gradebook, InvalidEntry, MissingEntry, SubmittedAssignment
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
-from traitlets.config import Config
 
-from classhub.course.gradebook import FILE
+from classhub.course.gradebook import FILE, is_late
 from classhub.course.report import Refused, Unfit
 from classhub.course.settings import Person, Settings
 from classhub.course.times import Times
 
-# nbgrader/converters/autograde.py: sanitize_preprocessors and autograde_preprocessors, but for Execute, and for a second
-# look at metadata, none of which comes back from the nodes
+# nbgrader/converters/autograde.py: sanitize_preprocessors and autograde_preprocessors, but for Execute, for a second look
+# at metadata, none of which comes back from the nodes, and for AssignLatePenalties, which looks at a submission only when
+# it is graded: `_penalise`
 SANITISE = (
     preprocessors.ClearOutput,
     preprocessors.DeduplicateIds,
@@ -38,7 +38,6 @@ RECORD = (
     preprocessors.IgnorePattern,
     preprocessors.LimitOutput,
     preprocessors.SaveAutoGrades,
-    preprocessors.AssignLatePenalties,
 )
 # the modules of those that open a gradebook
 OPENING = [
@@ -91,7 +90,6 @@ class ClassGradebook(Gradebook):
         event.listen(self.engine, "connect", _no_begin)
         event.listen(self.engine, "begin", _begin_to_write if writes else _begin_to_read)
         self.db = scoped_session(sessionmaker(bind=self.engine, class_=_Batch, autoflush=True))
-        self.config = Config({"LateSubmissionPlugin": {"penalty_method": settings.late_penalty}})
         try:
             found = [one for one in self.assignments if one.name == assignment]
             self.notebooks = [one.name for one in found[0].notebooks] if found else []
@@ -178,27 +176,74 @@ class ClassGradebook(Gradebook):
         """
         kept = {}
         try:
-            self._enter(person, submitted, times)
+            entry = self._enter(person, submitted, times)
             for name in self.notebooks:
                 if name in books:
                     kept[name] = self._through(RECORD, person.username, name, books[name])
                 else:
                     self._no_points(person.username, name)
+            self._penalise(entry, times)
         except (MissingEntry, InvalidEntry) as error:
             raise Unfit(f"the gradebook has no place for it: {error}") from error
         return kept
 
-    def _enter(self, person: Person, submitted: datetime | None, times: Times) -> None:
+    def settle(self, users: Container[str], times: Times, test: bool = False) -> list[str]:
+        """Bring the penalties of graded submissions up to date with the calendar.
+
+        Args:
+            users: whose
+            times: of the assignment
+            test: keep nothing of it
+
+        Returns:
+            Usernames of those whose penalty is another than before.
+
+        Raises:
+            Refused: the gradebook cannot be written.
+        """
+        try:
+            self._set_due(times)
+            entries = self.assignment_submissions(self.assignment)
+            mine = [entry for entry in entries if entry.student.id in users]
+            changed = [entry.student.id for entry in mine if self._penalise(entry, times)]
+            if not test:
+                self.keep()
+        except SQLAlchemyError as error:
+            raise Refused(f"the gradebook cannot be written: {error}") from error
+        finally:
+            self.let_go()
+        return changed
+
+    def _enter(
+        self, person: Person, submitted: datetime | None, times: Times
+    ) -> SubmittedAssignment:
         """See that the submission is in the gradebook: nbgrader/converters/autograde.py: init_assignment."""
-        user = person.username
-        self.update_or_create_student(user)
-        assignment = self.find_assignment(self.assignment)
-        assignment.duedate = _naive(times.due + times.grace) if times.due else None
-        entry = self.update_or_create_submission(
-            self.assignment, user, **({"timestamp": _naive(submitted)} if submitted else {})
+        self.update_or_create_student(person.username)
+        self._set_due(times)
+        return self.update_or_create_submission(
+            self.assignment,
+            person.username,
+            **({"timestamp": _naive(submitted)} if submitted else {}),
         )
-        due = times.due_for(user)
-        entry.extension = due - times.due if due and times.due and due != times.due else None
+
+    def _set_due(self, times: Times) -> None:
+        """Enter the calendar's due time; where it has none, the one that was set in the formgrader stays."""
+        if times.due:
+            self.find_assignment(self.assignment).duedate = _naive(times.due + times.grace)
+
+    def _penalise(self, entry: SubmittedAssignment, times: Times) -> bool:
+        """Take from a late submission what the course has for that, and from no other; whether anything is new in it."""
+        if times.due:
+            entry.extension = times.due_for(entry.student.id) - times.due or None
+        late = self.settings.late_penalty == "zero" and is_late(entry, times)
+        changed = False
+        self.db.flush()
+        for notebook in entry.notebooks:
+            self.db.expire(notebook, ["score"])  # it may be from before what was just entered
+            penalty = max(0.0, notebook.score) if late else None
+            changed |= (penalty or 0) != (notebook.late_submission_penalty or 0)
+            notebook.late_submission_penalty = penalty
+        return changed
 
     def _no_points(self, user: str, name: str) -> None:
         """What is not there has no points: as init_assignment has it."""
@@ -216,7 +261,7 @@ class ClassGradebook(Gradebook):
         }
         with self.shared():
             for step in steps:
-                book, resources = step(config=self.config)(book, resources)
+                book, resources = step()(book, resources)
         return book
 
 
