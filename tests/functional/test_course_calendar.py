@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.support import grading  # isort: skip
 from tests.support.submissions import FILES, alone, course, killed_at  # isort: skip
 
 from classhub.course import __main__, calendar, sealing
@@ -260,6 +261,19 @@ def test_a_home_that_was_away_gets_it_by_the_next_try(lesson, clock):
     assert list(keep(lesson).values()) == ["done: 1 done, 2 skipped, 0 failed"]
 
 
+def test_who_is_given_up_is_told_a_day_after_the_first_try(lesson, clock):
+    """However late that was: the hub may have been down."""
+    plan(lesson, zone="UTC", release=WHOLE["release"])
+    (lesson.settings.homes / "ada").rename(lesson.settings.homes / "away")
+    clock(day(5))
+    assert list(keep(lesson).values()) == ["failed: 2 done, 0 skipped, 1 failed"]
+    clock(day(6, 9))
+    words = "failed: 0 done, 2 skipped, 1 failed; given up, say it by hand"
+    assert list(keep(lesson).values()) == [words]
+    clock(day(7))
+    assert keep(lesson) == {}
+
+
 def test_killed_before_every_step_the_next_run_completes(lesson, clock):
     plan(lesson, zone="UTC", release=WHOLE["release"], due=WHOLE["due"])
     clock(day(9))
@@ -299,3 +313,100 @@ def test_a_broken_record_is_told_in_a_sentence(lesson, clock):
     (lesson.settings.course_dir / calendar.JOURNAL).write_text("{")
     with pytest.raises(Refused, match="move it away"):
         keep(lesson)
+
+
+# -- what is returned
+
+
+@pytest.fixture
+def graded():
+    """Ada, Ben and Cyn are graded by tests; a person grades the rest."""
+    with course() as made:
+        grading.grade(made)
+        yield made
+
+
+def is_returned(lesson, user):
+    return (lesson.settings.homes / user / "feedback" / "ps1").is_dir()
+
+
+def collected(lesson, user):
+    return lesson.settings.course_dir / "submitted" / user / "ps1"
+
+
+def test_work_that_is_graded_after_the_return_is_returned_then(graded, clock):
+    plan(graded, zone="UTC", **{"return": WHOLE["return"]})
+    grading.grade_by_hand(graded, "ada", 2)
+    clock(day(15))
+    assert list(keep(graded).values()) == [
+        "done: 1 done, 2 skipped, 0 failed; 2 still to be graded"
+    ]
+    clock(day(15, 9))
+    assert keep(graded) == keep(graded, "--test") == {}
+    grading.grade_by_hand(graded, "ben", 1)
+    assert keep(graded) == {}
+    clock(day(25))
+    assert list(keep(graded, "--test").values()) == ["done: would be done"]
+    assert list(keep(graded).values()) == [
+        "done: 1 done, 0 skipped, 0 failed; 1 still to be graded"
+    ]
+    assert [is_returned(graded, user) for user in ("ada", "ben", "cyn")] == [True, True, False]
+    grading.grade_by_hand(graded, "cyn", 1)
+    clock(day(26))
+    assert list(keep(graded).values()) == ["done: 1 done, 0 skipped, 0 failed"]
+    clock(day(27))
+    assert keep(graded) == {}
+
+
+def test_newer_work_than_what_is_graded_waits(graded, clock):
+    for user in grading.SOURCES:
+        grading.grade_by_hand(graded, user, 2)
+    assert calendar.waiting(graded.settings, "ps1") == []
+    (collected(graded, "ben") / "timestamp.txt").write_text("2026-11-24 10:00:00.123456 UTC")
+    assert calendar.waiting(graded.settings, "ps1") == ["ben"]
+    (collected(graded, "cyn").parent.parent.parent / "autograded/cyn/ps1").rename(
+        graded.top / "not graded"
+    )
+    assert calendar.waiting(graded.settings, "ps1") == ["ben", "cyn"]
+
+
+def test_nothing_is_returned_before_it_could_be_graded(graded, clock):
+    """The nodes have no image yet."""
+    plan(graded, zone="UTC", due=WHOLE["due"], autograde="collect", **{"return": WHOLE["return"]})
+    for user in grading.SOURCES:
+        grading.grade_by_hand(graded, user, 2)
+    clock(day(20))
+    would = [name.split()[0] for name in keep(graded, "--test")]
+    assert would == ["collect", "autograde", "return"]
+    outcomes = keep(graded)
+    assert [name.split()[0] for name in outcomes] == ["collect", "autograde"]
+    assert list(outcomes.values())[1].startswith("failed: there is no image of the class yet")
+    assert not is_returned(graded, "ada")
+    journal = calendar.Journal(graded.settings)
+    _, grade, _ = calendar.actions(graded.settings)
+    journal.note(grade, {"done": True, "outcome": "done"})
+    assert list(keep(graded).values()) == ["done: 3 done, 0 skipped, 0 failed"]
+
+
+def test_who_has_an_extension_beyond_the_return_gets_a_return_of_their_own(graded, clock):
+    plan(
+        graded,
+        zone="UTC",
+        due=WHOLE["due"],
+        extensions={"ada": "2030-03-18T08:00"},
+        **{"return": WHOLE["return"]},
+    )
+    for user in grading.SOURCES:
+        grading.grade_by_hand(graded, user, 2)
+    collected(graded, "ada").rename(graded.top / "later")
+    there = graded.settings.course_dir / "autograded/ada/ps1"
+    there.rename(graded.top / "graded later")
+    clock(day(16))
+    assert [name.split()[0] for name in keep(graded)] == ["collect", "return"]
+    (graded.top / "later").rename(collected(graded, "ada"))
+    (graded.top / "graded later").rename(there)
+    clock(day(18))
+    assert [name.split()[0] for name in keep(graded)] == ["collect", "return"]
+    assert is_returned(graded, "ada")
+    clock(day(19))
+    assert keep(graded) == {}
