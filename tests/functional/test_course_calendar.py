@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +12,7 @@ import pytest
 from tests.support import grading  # isort: skip
 from tests.support.submissions import FILES, alone, course, killed_at  # isort: skip
 
-from classhub.course import __main__, calendar, sealing
+from classhub.course import __main__, calendar, release, sealing
 from classhub.course.report import Refused
 from classhub.course.times import made_at, times_of
 
@@ -259,6 +260,36 @@ def test_a_home_that_was_away_gets_it_by_the_next_try(lesson, clock):
     ada.with_name("away").rename(ada)
     clock(day(1) + timedelta(minutes=11))
     assert list(keep(lesson).values()) == ["done: 1 done, 2 skipped, 0 failed"]
+
+
+def test_what_some_have_is_given_to_the_others_as_it_is(lesson, clock, monkeypatch):
+    """The instructor is half-way through an edit when it is tried again for Ada, whose home was away."""
+    course_dir = lesson.settings.course_dir
+    source, away = course_dir / "source" / "ps1", lesson.settings.homes / "away"
+    outbound = lesson.settings.course_exchange / "outbound" / "ps1"
+
+    def generate(*_):
+        if not list(source.iterdir()):
+            raise Refused("nbgrader could not generate ps1")
+        shutil.copytree(source, course_dir / "release" / "ps1", dirs_exist_ok=True)
+
+    monkeypatch.setattr(release, "generate", generate)
+    plan(lesson, zone="UTC", release=WHOLE["release"])
+    source.mkdir()
+    (lesson.settings.homes / "ada").rename(away)
+    clock(day(1))
+    assert list(keep(lesson).values()) == ["failed: nbgrader could not generate ps1"]
+    (source / "notes.txt").write_text("whole")
+    clock(day(1, 9))
+    assert list(keep(lesson).values()) == ["failed: 2 done, 0 skipped, 1 failed"]
+    (source / "notes.txt").write_text("half")
+    clock(day(1, 10))
+    keep(lesson)
+    away.rename(lesson.settings.homes / "ada")
+    clock(day(1, 11))
+    assert list(keep(lesson).values()) == ["done: 1 done, 2 skipped, 0 failed"]
+    for place in (outbound, home(lesson, "ada"), home(lesson, "ben")):
+        assert (place / "notes.txt").read_text() == "whole"
 
 
 def test_who_is_given_up_is_told_a_day_after_the_first_try(lesson, clock):

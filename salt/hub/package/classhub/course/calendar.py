@@ -156,17 +156,21 @@ class Journal:
             yield
 
 
-def words_of(settings: Settings, action: Action, ready: list[str]) -> list[list[str]]:
+def words_of(settings: Settings, action: Action, before: dict, ready: list[str]) -> list[list[str]]:
     """An action as it is said on the command line, verb by verb; what is graded is collected first.
 
+    A release that reached some is given to the others as it is: since then its source may be half changed.
+
     Args:
+        before: what is remembered of it.
         ready: of a return that waited, for whom it is to be done now.
     """
     if action.verb == "autograde":
         return [[verb, "--", action.assignment] for verb in ("collect", "autograde")]
     comes = settings.source_git or settings.source_directory
     has_source = comes or action.assignment in names_in(settings.course_dir / "source")
-    generate = action.verb == "return" or (action.verb == "release" and has_source)
+    first = action.verb == "release" and has_source and "since" not in before
+    generate = first or action.verb == "return"
     options = [
         *(["--generate"] if generate else []),
         *(["--students", ",".join(ready)] if ready else []),
@@ -174,12 +178,12 @@ def words_of(settings: Settings, action: Action, ready: list[str]) -> list[list[
     return [[action.verb, *options, "--", action.assignment]]
 
 
-def act(settings: Settings, action: Action, ready: list[str]) -> dict[str, int]:
+def act(settings: Settings, action: Action, before: dict, ready: list[str]) -> dict[str, int]:
     """Do it; how many are done, skipped and failed."""
     from classhub.course.__main__ import parser  # noqa: PLC0415
 
     tell(f"calendar: {action.verb} {action.assignment}, planned for {shown(settings, action.when)}")
-    for words in words_of(settings, action, ready):
+    for words in words_of(settings, action, before, ready):
         arguments = parser().parse_args(words)
         summary = arguments.run(settings, arguments).as_dict()["summary"]
     return {word: summary[word] for word in ("done", "skipped", "failed")}
@@ -214,7 +218,7 @@ def step(settings: Settings, journal: Journal, action: Action, test: bool) -> st
         elif test:
             return "done: would be done"
         else:
-            entry = remembered(before, act(settings, action, ready), waits)
+            entry = remembered(before, act(settings, action, before, ready), waits)
     except (Refused, OSError) as error:
         entry = before | {"done": False, "outcome": f"failed: {error}"}
     if not test:
