@@ -1,6 +1,7 @@
 """The calendar: the course's wall clock, extensions and grace, and what has come due is done once, however late."""
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from tests.support import grading  # isort: skip
 from tests.support.submissions import FILES, alone, course, killed_at  # isort: skip
 
 from classhub.course import __main__, calendar, release, sealing
-from classhub.course.report import Refused
+from classhub.course.report import Refused, Unfit
 from classhub.course.times import made_at, times_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs real uids")
@@ -174,6 +175,24 @@ def test_a_submission_that_a_sweep_could_not_take_is_not_later_for_that(lesson, 
     (line,) = lesson.store.ledger.of("ada")
     assert line["unseen_until"] == ""
     assert made_at(line).isoformat(timespec="microseconds") == line["changed_at"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ESTALE, "stale"), Unfit("odd"), RuntimeError()])
+def test_a_sweep_that_could_not_look_is_no_witness(lesson, monkeypatch, error):
+    look = sealing.Sweep._look_through
+
+    def stale(*_):
+        raise error
+
+    lesson.submit("ada")
+    hours_later(monkeypatch, 1)
+    monkeypatch.setattr(sealing.Sweep, "_look_through", stale)
+    assert say(lesson, "seal").failed
+    monkeypatch.setattr(sealing.Sweep, "_look_through", look)
+    hours_later(monkeypatch, 2)
+    assert not say(lesson, "seal").failed
+    (line,) = lesson.store.ledger.of("ada")
+    assert line["unseen_until"] == ""
 
 
 # -- what comes due
