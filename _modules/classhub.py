@@ -301,7 +301,7 @@ def verify() -> dict:
         are, and the ledger's last hash.
 
     Raises:
-        CommandExecutionError: the course's tools are not installed.
+        CommandExecutionError: the course's tools are not installed, or what is sealed is in use for too long.
 
     CLI Example:
 
