@@ -7,6 +7,7 @@ from classhub.course.report import Refused
 from classhub.course.settings import Settings
 
 FILE = "gradebook.db"
+PATIENCE = 60  # seconds in which somebody else may write, such as the formgrader
 
 
 @dataclass(frozen=True)

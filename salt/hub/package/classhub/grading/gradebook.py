@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from traitlets.config import Config
 
-from classhub.course.gradebook import FILE
+from classhub.course.gradebook import FILE, PATIENCE
 from classhub.course.report import Refused, Unfit
 from classhub.course.settings import Person, Settings
 from classhub.course.times import Times
@@ -46,7 +46,6 @@ OPENING = [
     for module in {sys.modules[step.__module__] for step in SANITISE + RECORD}
     if hasattr(module, "Gradebook")
 ]
-PATIENCE = 60  # seconds in which somebody else, such as the formgrader, may write
 
 logging.getLogger("traitlets").setLevel(logging.ERROR)  # each repair is in the report
 
