@@ -347,6 +347,29 @@ def test_two_do_not_keep_it_at_once(lesson, clock):
         keep(lesson)
 
 
+def test_nothing_but_the_return_waits_for_grading(lesson, clock):
+    plan(lesson, zone="UTC", autograde="collect", **WHOLE)
+    clock(day(16))
+    with calendar.Journal(lesson.settings).alone(grading=True):
+        done = [name.split()[0] for name in keep(lesson, "--no-grading")]
+        assert done == ["release", "collect"]
+        for options in (["--grading"], []):
+            with pytest.raises(Refused, match="another run"):
+                keep(lesson, *options)
+    assert [name.split()[0] for name in keep(lesson, "--grading")] == ["autograde"]
+
+
+def test_what_was_graded_before_it_was_kept_apart_is_known(lesson, clock):
+    plan(lesson, zone="UTC", autograde="collect", **WHOLE)
+    entry = {"done": True, "at": day(9).isoformat(), "outcome": "done: 3 done, 0 skipped, 0 failed"}
+    known = {action.key: entry for action in calendar.actions(lesson.settings)}
+    path = lesson.settings.course_dir / calendar.JOURNAL
+    path.write_text(json.dumps(known))
+    clock(day(16))
+    assert keep(lesson, "--grading") == keep(lesson, "--no-grading") == keep(lesson) == {}
+    assert json.loads(path.read_text()) == known
+
+
 def test_the_calendar_is_shown_with_what_became_of_it(lesson, clock):
     plan(lesson, **WHOLE, extensions={"ben": "2030-03-11T08:00"})
     clock(day(1))

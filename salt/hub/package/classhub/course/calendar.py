@@ -1,32 +1,36 @@
 """The course's calendar: the verbs `calendar`, which shows it, and `keep-calendar`, which does what has come due.
 
-What is done is remembered in the course's .calendar.json by assignment, action and planned time. So a run that was
+What is done is remembered in the course's .calendar.json, and of grading in .calendar-grading.json, by assignment, action and planned time. So a run that was
 missed is caught up by the next one, however late, and a time that is changed is a new one. Every action is safe to
 repeat: one that a killed run did, but did not remember, is done again. Work is returned once it is graded, also if that
 is after the time for it.
+
+Grading takes as long as the nodes do, so the hub keeps it apart: an exam's release does not wait for it.
 
 An assignment's `autograde` says when it is graded by itself: at `collect`, once all is in, or at each `submit`.
 """
 
 import json
 import os
-from argparse import Namespace
+from argparse import BooleanOptionalAction, Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import NamedTuple
 
 from classhub.course import gradebook, trees
 from classhub.course.feedback import graded
 from classhub.course.ledger import fsync_dir
-from classhub.course.release import names_in
+from classhub.course.release import held, names_in
 from classhub.course.report import Refused, Report, tell
 from classhub.course.sealing import TIMESTAMP
 from classhub.course.settings import Settings
 from classhub.course.store import Store, now, write_file
 from classhub.course.times import moment, sealed_at, times_of
 
-JOURNAL = ".calendar.json"
+JOURNAL, GRADING_JOURNAL = ".calendar.json", ".calendar-grading.json"
+GRADING_LOCK = ".calendar-grading.lock"
 RETRY = timedelta(minutes=10)  # after an action that was refused or failed for somebody
 GIVE_UP = timedelta(days=1)  # on those for whom it failed; what is refused is tried for ever
 ORDER = ("release", "collect", "autograde", "return")
@@ -106,24 +110,23 @@ def waiting(settings: Settings, assignment: str) -> list[str]:
 class Journal:
     """What was done, and what was tried in vain.
 
+    Of two files, as grading is kept apart: each has one writer.
+
     Attributes:
-        entries: action's key -> {"done": bool, "at": time, "outcome": words}. There is also "since", when it first
+        entries: of each file, whether it is that of grading: action's key -> {"done": bool, "at": time, "outcome": words}. There is also "since", when it first
             failed for somebody while it was done for the others; and of a return that was done for the others "waits",
             whose work was still to be graded
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.path = settings.course_dir / JOURNAL
-        try:
-            self.entries = json.loads(self.path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            self.entries = {}
-        except (OSError, ValueError) as error:
-            raise Refused(f"{self.path} cannot be read: {error}; move it away") from error
+        self.top = settings.course_dir
+        self.paths = {False: self.top / JOURNAL, True: self.top / GRADING_JOURNAL}
+        self.entries = {grading: _read(path) for grading, path in self.paths.items()}
 
     def entry(self, action: Action) -> dict:
         """What is known of an action; empty if it was never tried."""
-        return self.entries.get(action.key, {})
+        # before there were two files, grading was in the first
+        return (self.entries[False] | self.entries[True]).get(action.key, {})
 
     def is_due(self, action: Action) -> bool:
         entry = self.entry(action)
@@ -138,22 +141,37 @@ class Journal:
 
     def note(self, action: Action, entry: dict) -> None:
         """Remember what became of an action."""
-        self.entries[action.key] = entry | {"at": now().isoformat(timespec="seconds")}
-        new = self.path.with_suffix(".new")
-        write_file(new, json.dumps(self.entries, indent=1).encode())
-        os.replace(new, self.path)
-        fsync_dir(self.path.parent)
+        grading = action.verb == "autograde"
+        path, entries = self.paths[grading], self.entries[grading]
+        entries[action.key] = entry | {"at": now().isoformat(timespec="seconds")}
+        new = path.with_suffix(".new")
+        write_file(new, json.dumps(entries, indent=1).encode())
+        os.replace(new, path)
+        fsync_dir(self.top)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Be the only one that keeps the calendar.
+    def alone(self, grading: bool | None = None) -> Iterator[None]:
+        """Be the only one that keeps the calendar, or that part of it.
 
         Raises:
             Refused: somebody else does.
         """
-        with trees.opened(self.path.parent) as fd:
-            trees.hold(fd, "another run keeps the calendar just now")
+        words = "another run keeps the calendar just now"
+        with ExitStack() as stack:
+            if grading is not True:
+                trees.hold(stack.enter_context(trees.opened(self.top)), words)
+            if grading is not False:
+                stack.enter_context(held(self.top / GRADING_LOCK, words))
             yield
+
+
+def _read(path: Path) -> dict[str, dict]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise Refused(f"{path} cannot be read: {error}; move it away") from error
 
 
 def words_of(settings: Settings, action: Action, before: dict, ready: list[str]) -> list[list[str]]:
@@ -231,20 +249,21 @@ def keep(settings: Settings, arguments: Namespace) -> Report:
 
     Nothing is returned as long as what is to be collected or graded before was not.
     """
-    journal, table, held = Journal(settings), {}, set()
-    with journal.alone():
+    journal, table, unsettled = Journal(settings), {}, set()
+    with journal.alone(arguments.grading):
         journal = Journal(settings)
         plan = sorted([*actions(settings), *submissions(settings)], key=place)
         for action in (one for one in plan if one.when <= now()):
-            if action.verb == "return" and action.assignment in held:
+            mine = arguments.grading in (None, action.verb == "autograde")
+            if action.verb == "return" and action.assignment in unsettled:
                 continue
-            outcome = step(settings, journal, action, arguments.test)
+            outcome = step(settings, journal, action, arguments.test) if mine else ""
             if outcome:
                 planned = shown(settings, action.when)
                 table[f"{action.verb} {action.assignment}, planned for {planned}"] = outcome
             settled = journal.is_settled(action) or (arguments.test and outcome)
             if action.verb in ("collect", "autograde") and not settled:
-                held.add(action.assignment)
+                unsettled.add(action.assignment)
     return Report(table, {"test": arguments.test})
 
 
@@ -283,4 +302,7 @@ def add_commands(subparsers) -> None:
     subparsers.add_parser("calendar", help="show the calendar").set_defaults(run=calendar)
     parser = subparsers.add_parser("keep-calendar", help="do what has come due")
     parser.add_argument("--test", action="store_true", help="only say what would be done")
+    parser.add_argument(
+        "--grading", action=BooleanOptionalAction, help="only grade, or all but that; else both"
+    )
     parser.set_defaults(run=keep)
