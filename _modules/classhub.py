@@ -301,7 +301,7 @@ def verify() -> dict:
         are, and the ledger's last hash.
 
     Raises:
-        CommandExecutionError: the course's tools are not installed.
+        CommandExecutionError: the course's tools are not installed, or what is sealed is in use for too long.
 
     CLI Example:
 
@@ -474,13 +474,14 @@ def calendar() -> dict:
     return _course("calendar")["summary"]["calendar"]
 
 
-def keep_calendar(test: bool = False) -> dict:
+def keep_calendar(test: bool = False, grading: bool | None = None) -> dict:
     """Do what has come due in the calendar and is not done yet; the hub's schedule says this once a minute.
 
     An action that was refused, or failed for somebody, is tried again every ten minutes.
 
     Args:
         test: only say what would be done.
+        grading: true: only grade; false: all but that. The schedule has a job for each, so that nothing waits for grading.
 
     Returns:
         ``table``: action -> ``done: ...`` or ``failed: why``.
@@ -494,7 +495,8 @@ def keep_calendar(test: bool = False) -> dict:
 
         salt hub classhub.keep_calendar test=True
     """
-    return _course("keep-calendar", test=test)
+    options = [] if grading is None else ["--grading" if grading else "--no-grading"]
+    return _course("keep-calendar", options=options, test=test)
 
 
 def cull(test: bool = False) -> dict:

@@ -449,7 +449,7 @@ def verify() -> dict:
         are, and the ledger's last hash.
 
     Raises:
-        Refusal: the course's tools are not installed.
+        Refusal: the course's tools are not installed, or what is sealed is in use for too long.
 
     CLI Example:
 

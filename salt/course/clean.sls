@@ -27,4 +27,6 @@ Course units and settings are absent:
 
 Course calendar is not kept:
   schedule.absent:
-    - name: classhub_calendar
+    - names:
+      - classhub_calendar
+      - classhub_calendar_grading

@@ -1,17 +1,20 @@
 """The calendar: the course's wall clock, extensions and grace, and what has come due is done once, however late."""
 
 import dataclasses
+import errno
 import json
 import os
+import shutil
 import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.support import grading  # isort: skip
 from tests.support.submissions import FILES, alone, course, killed_at  # isort: skip
 
-from classhub.course import __main__, calendar, sealing
-from classhub.course.report import Refused
+from classhub.course import __main__, calendar, release, sealing
+from classhub.course.report import Refused, Unfit
 from classhub.course.times import made_at, times_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs real uids")
@@ -174,6 +177,24 @@ def test_a_submission_that_a_sweep_could_not_take_is_not_later_for_that(lesson, 
     assert made_at(line).isoformat(timespec="microseconds") == line["changed_at"]
 
 
+@pytest.mark.parametrize("error", [OSError(errno.ESTALE, "stale"), Unfit("odd"), RuntimeError()])
+def test_a_sweep_that_could_not_look_is_no_witness(lesson, monkeypatch, error):
+    look = sealing.Sweep._look_through
+
+    def stale(*_):
+        raise error
+
+    lesson.submit("ada")
+    hours_later(monkeypatch, 1)
+    monkeypatch.setattr(sealing.Sweep, "_look_through", stale)
+    assert say(lesson, "seal").failed
+    monkeypatch.setattr(sealing.Sweep, "_look_through", look)
+    hours_later(monkeypatch, 2)
+    assert not say(lesson, "seal").failed
+    (line,) = lesson.store.ledger.of("ada")
+    assert line["unseen_until"] == ""
+
+
 # -- what comes due
 
 
@@ -260,6 +281,49 @@ def test_a_home_that_was_away_gets_it_by_the_next_try(lesson, clock):
     assert list(keep(lesson).values()) == ["done: 1 done, 2 skipped, 0 failed"]
 
 
+def test_what_some_have_is_given_to_the_others_as_it_is(lesson, clock, monkeypatch):
+    """The instructor is half-way through an edit when it is tried again for Ada, whose home was away."""
+    course_dir = lesson.settings.course_dir
+    source, away = course_dir / "source" / "ps1", lesson.settings.homes / "away"
+    outbound = lesson.settings.course_exchange / "outbound" / "ps1"
+
+    def generate(*_):
+        if not list(source.iterdir()):
+            raise Refused("nbgrader could not generate ps1")
+        shutil.copytree(source, course_dir / "release" / "ps1", dirs_exist_ok=True)
+
+    monkeypatch.setattr(release, "generate", generate)
+    plan(lesson, zone="UTC", release=WHOLE["release"])
+    source.mkdir()
+    (lesson.settings.homes / "ada").rename(away)
+    clock(day(1))
+    assert list(keep(lesson).values()) == ["failed: nbgrader could not generate ps1"]
+    (source / "notes.txt").write_text("whole")
+    clock(day(1, 9))
+    assert list(keep(lesson).values()) == ["failed: 2 done, 0 skipped, 1 failed"]
+    (source / "notes.txt").write_text("half")
+    clock(day(1, 10))
+    keep(lesson)
+    away.rename(lesson.settings.homes / "ada")
+    clock(day(1, 11))
+    assert list(keep(lesson).values()) == ["done: 1 done, 2 skipped, 0 failed"]
+    for place in (outbound, home(lesson, "ada"), home(lesson, "ben")):
+        assert (place / "notes.txt").read_text() == "whole"
+
+
+def test_who_is_given_up_is_told_a_day_after_the_first_try(lesson, clock):
+    """However late that was: the hub may have been down."""
+    plan(lesson, zone="UTC", release=WHOLE["release"])
+    (lesson.settings.homes / "ada").rename(lesson.settings.homes / "away")
+    clock(day(5))
+    assert list(keep(lesson).values()) == ["failed: 2 done, 0 skipped, 1 failed"]
+    clock(day(6, 9))
+    words = "failed: 0 done, 2 skipped, 1 failed; given up, say it by hand"
+    assert list(keep(lesson).values()) == [words]
+    clock(day(7))
+    assert keep(lesson) == {}
+
+
 def test_killed_before_every_step_the_next_run_completes(lesson, clock):
     plan(lesson, zone="UTC", release=WHOLE["release"], due=WHOLE["due"])
     clock(day(9))
@@ -283,6 +347,29 @@ def test_two_do_not_keep_it_at_once(lesson, clock):
         keep(lesson)
 
 
+def test_nothing_but_the_return_waits_for_grading(lesson, clock):
+    plan(lesson, zone="UTC", autograde="collect", **WHOLE)
+    clock(day(16))
+    with calendar.Journal(lesson.settings).alone(grading=True):
+        done = [name.split()[0] for name in keep(lesson, "--no-grading")]
+        assert done == ["release", "collect"]
+        for options in (["--grading"], []):
+            with pytest.raises(Refused, match="another run"):
+                keep(lesson, *options)
+    assert [name.split()[0] for name in keep(lesson, "--grading")] == ["autograde"]
+
+
+def test_what_was_graded_before_it_was_kept_apart_is_known(lesson, clock):
+    plan(lesson, zone="UTC", autograde="collect", **WHOLE)
+    entry = {"done": True, "at": day(9).isoformat(), "outcome": "done: 3 done, 0 skipped, 0 failed"}
+    known = {action.key: entry for action in calendar.actions(lesson.settings)}
+    path = lesson.settings.course_dir / calendar.JOURNAL
+    path.write_text(json.dumps(known))
+    clock(day(16))
+    assert keep(lesson, "--grading") == keep(lesson, "--no-grading") == keep(lesson) == {}
+    assert json.loads(path.read_text()) == known
+
+
 def test_the_calendar_is_shown_with_what_became_of_it(lesson, clock):
     plan(lesson, **WHOLE, extensions={"ben": "2030-03-11T08:00"})
     clock(day(1))
@@ -299,3 +386,100 @@ def test_a_broken_record_is_told_in_a_sentence(lesson, clock):
     (lesson.settings.course_dir / calendar.JOURNAL).write_text("{")
     with pytest.raises(Refused, match="move it away"):
         keep(lesson)
+
+
+# -- what is returned
+
+
+@pytest.fixture
+def graded():
+    """Ada, Ben and Cyn are graded by tests; a person grades the rest."""
+    with course() as made:
+        grading.grade(made)
+        yield made
+
+
+def is_returned(lesson, user):
+    return (lesson.settings.homes / user / "feedback" / "ps1").is_dir()
+
+
+def collected(lesson, user):
+    return lesson.settings.course_dir / "submitted" / user / "ps1"
+
+
+def test_work_that_is_graded_after_the_return_is_returned_then(graded, clock):
+    plan(graded, zone="UTC", **{"return": WHOLE["return"]})
+    grading.grade_by_hand(graded, "ada", 2)
+    clock(day(15))
+    assert list(keep(graded).values()) == [
+        "done: 1 done, 2 skipped, 0 failed; 2 still to be graded"
+    ]
+    clock(day(15, 9))
+    assert keep(graded) == keep(graded, "--test") == {}
+    grading.grade_by_hand(graded, "ben", 1)
+    assert keep(graded) == {}
+    clock(day(25))
+    assert list(keep(graded, "--test").values()) == ["done: would be done"]
+    assert list(keep(graded).values()) == [
+        "done: 1 done, 0 skipped, 0 failed; 1 still to be graded"
+    ]
+    assert [is_returned(graded, user) for user in ("ada", "ben", "cyn")] == [True, True, False]
+    grading.grade_by_hand(graded, "cyn", 1)
+    clock(day(26))
+    assert list(keep(graded).values()) == ["done: 1 done, 0 skipped, 0 failed"]
+    clock(day(27))
+    assert keep(graded) == {}
+
+
+def test_newer_work_than_what_is_graded_waits(graded, clock):
+    for user in grading.SOURCES:
+        grading.grade_by_hand(graded, user, 2)
+    assert calendar.waiting(graded.settings, "ps1") == []
+    (collected(graded, "ben") / "timestamp.txt").write_text("2026-11-24 10:00:00.123456 UTC")
+    assert calendar.waiting(graded.settings, "ps1") == ["ben"]
+    (collected(graded, "cyn").parent.parent.parent / "autograded/cyn/ps1").rename(
+        graded.top / "not graded"
+    )
+    assert calendar.waiting(graded.settings, "ps1") == ["ben", "cyn"]
+
+
+def test_nothing_is_returned_before_it_could_be_graded(graded, clock):
+    """The nodes have no image yet."""
+    plan(graded, zone="UTC", due=WHOLE["due"], autograde="collect", **{"return": WHOLE["return"]})
+    for user in grading.SOURCES:
+        grading.grade_by_hand(graded, user, 2)
+    clock(day(20))
+    would = [name.split()[0] for name in keep(graded, "--test")]
+    assert would == ["collect", "autograde", "return"]
+    outcomes = keep(graded)
+    assert [name.split()[0] for name in outcomes] == ["collect", "autograde"]
+    assert list(outcomes.values())[1].startswith("failed: there is no image of the class yet")
+    assert not is_returned(graded, "ada")
+    journal = calendar.Journal(graded.settings)
+    _, grade, _ = calendar.actions(graded.settings)
+    journal.note(grade, {"done": True, "outcome": "done"})
+    assert list(keep(graded).values()) == ["done: 3 done, 0 skipped, 0 failed"]
+
+
+def test_who_has_an_extension_beyond_the_return_gets_a_return_of_their_own(graded, clock):
+    plan(
+        graded,
+        zone="UTC",
+        due=WHOLE["due"],
+        extensions={"ada": "2030-03-18T08:00"},
+        **{"return": WHOLE["return"]},
+    )
+    for user in grading.SOURCES:
+        grading.grade_by_hand(graded, user, 2)
+    collected(graded, "ada").rename(graded.top / "later")
+    there = graded.settings.course_dir / "autograded/ada/ps1"
+    there.rename(graded.top / "graded later")
+    clock(day(16))
+    assert [name.split()[0] for name in keep(graded)] == ["collect", "return"]
+    (graded.top / "later").rename(collected(graded, "ada"))
+    (graded.top / "graded later").rename(there)
+    clock(day(18))
+    assert [name.split()[0] for name in keep(graded)] == ["collect", "return"]
+    assert is_returned(graded, "ada")
+    clock(day(19))
+    assert keep(graded) == {}

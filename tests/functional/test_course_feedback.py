@@ -223,7 +223,10 @@ def test_an_unknown_assignment_is_refused(lesson):
 
 
 def test_a_run_in_hand_is_waited_for_by_saying_it_again(lesson):
-    with feedback.alone_in(lesson.settings.course_dir), pytest.raises(Refused, match="try again"):
+    with (
+        feedback.alone_in(lesson.settings.course_dir, "ps1"),
+        pytest.raises(Refused, match="try again"),
+    ):
         say(lesson, "feedback", "ps1")
 
 

@@ -27,6 +27,7 @@ from tests.support.submissions import (  # isort: skip
 from classhub.course import inbound, receipts, sealing
 from classhub.course.ledger import Ledger, canonical
 from classhub.course.report import Refused
+from classhub.course.store import Store
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs real uids")
 
@@ -462,6 +463,23 @@ def test_missing_and_extra_files_and_seals_are_found(lesson):
         "missing; ledger line 2",
     ]
     assert receipts.show(lesson.settings, "ada").failed
+
+
+def test_what_is_sealed_while_the_store_is_verified_is_no_damage(lesson, monkeypatch):
+    lesson.submit("ada")
+    lesson.submit("ben")
+    seal(lesson)
+    check = Store.check
+
+    def slow(store, *arguments):
+        monkeypatch.setattr(Store, "check", check)
+        lesson.submit("ben", {"problem1.ipynb": b"{}"})
+        seal(lesson)
+        return check(store, *arguments)
+
+    monkeypatch.setattr(Store, "check", slow)
+    assert faults(lesson) == []
+    assert len(lesson.store.ledger.lines) == 3
 
 
 def test_damaged_ledger_does_not_stop_the_next_seal(lesson):

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from argparse import Namespace
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,7 @@ from tests.support import grading
 from tests.support.local_nodes import LocalNodes
 from tests.support.submissions import alone, contents, course, environment, fill, small_disk
 
-from classhub.course import __main__, calendar, sealing  # isort: skip
+from classhub.course import __main__, calendar, release, sealing  # isort: skip
 from classhub.course.gradebook import scores
 from classhub.course.report import Refused
 from classhub.grading import autograde, workers
@@ -553,14 +554,40 @@ print(autograde.grade_with(settings, words, LocalNodes()).as_dict()["summary"]["
     assert process.communicate(timeout=120)[0].strip() == "3"
 
 
-def test_another_run_is_refused(lesson):
-    from classhub.course.release import alone_in
-
+@pytest.mark.parametrize(("assignment", "grading"), [("ps1", False), ("ps2", True)])
+def test_another_run_is_refused(lesson, assignment, grading):
     with (
-        alone_in(lesson.settings.course_dir),
+        release.alone_in(lesson.settings.course_dir, assignment, grading=grading),
         pytest.raises(Refused, match="at work in the course"),
     ):
         run(lesson)
+
+
+def test_while_one_is_graded_another_can_be_released_and_this_one_cannot(lesson):
+    top = lesson.settings.course_dir
+    shutil.copytree(top / "source" / "ps1", top / "source" / "ps2")
+
+    class Nodes(LocalNodes):
+        def run(self, *arguments):
+            release.generate(lesson.settings, "ps2")
+            with pytest.raises(Refused, match="at work in the course"):
+                release.generate(lesson.settings, "ps1")
+            return super().run(*arguments)
+
+    assert run(lesson, Nodes())["summary"]["done"] == 3
+    assert (top / "release" / "ps2" / "squares.ipynb").is_file()
+
+
+def test_a_release_waits_until_scores_are_recorded(lesson):
+    """SQLite's own patience is five seconds."""
+    book = sqlite3.connect(
+        lesson.settings.course_dir / "gradebook.db", isolation_level=None, check_same_thread=False
+    )
+    source = lesson.settings.course_dir / "source"
+    shutil.copytree(source / "ps1", source / "ps2")
+    book.execute("BEGIN IMMEDIATE")
+    threading.Timer(15, book.execute, ["COMMIT"]).start()
+    release.generate(lesson.settings, "ps2")
 
 
 def test_killed_at_any_time_and_said_again_the_scores_are_the_same(lesson, tmp_path):

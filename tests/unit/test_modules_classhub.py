@@ -72,6 +72,8 @@ SAID = [
     ),
     (lambda hub: hub.keep_calendar(), "keep-calendar", [], []),
     (lambda hub: hub.keep_calendar(test=True), "keep-calendar", [], ["--test"]),
+    (lambda hub: hub.keep_calendar(grading=True), "keep-calendar", [], ["--grading"]),
+    (lambda hub: hub.keep_calendar(grading=False), "keep-calendar", [], ["--no-grading"]),
     (lambda hub: hub.cull(), "cull", [], []),
     (lambda hub: hub.cull(test=True), "cull", [], ["--test"]),
     (lambda hub: hub.import_activity("/root/a.sqlite"), "import-activity", ["/root/a.sqlite"], []),

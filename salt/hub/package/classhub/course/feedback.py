@@ -47,7 +47,7 @@ def make(settings: Settings, assignment: str, people: Sequence[Person], test: bo
     Raises:
         Refused: nbgrader made none at all; its last words are in the message.
     """
-    with alone_in(settings.course_dir):
+    with alone_in(settings.course_dir, assignment):
         return _make(settings, assignment, people, test)
 
 

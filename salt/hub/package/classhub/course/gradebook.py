@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nbgrader.api import Gradebook, SubmittedAssignment
 
 FILE = "gradebook.db"
+PATIENCE = 60  # seconds in which somebody else may write, such as the formgrader
 
 
 @dataclass(frozen=True)

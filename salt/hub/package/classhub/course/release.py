@@ -15,13 +15,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import classhub
-from classhub.course import exchange, source, tools, trees
+from classhub.course import exchange, gradebook, source, tools, trees
 from classhub.course.homes import Home
 from classhub.course.report import Progress, Refused, Report, Unfit, attempt, tell
 from classhub.course.settings import Person, Settings, check_assignment
 
 GENERATED = ".generated"  # nbgrader writes here, so that release/ has whole assignments only
 GENERATE_TIMEOUT = 900
+LOCKS = ".locks"  # in the course: a file for each assignment
 BATCH = 200  # students whose copies are made to last at once
 
 
@@ -68,23 +69,43 @@ def nbgrader(
             "PYTHONDONTWRITEBYTECODE": "1",  # what services read is to stay as old as it is
             "PYTHONPATH": str(Path(classhub.__file__).parent.parent),
         }
-        command = ("nbgrader", *words)
+        # as long as it takes until a batch of scores is recorded
+        database = f"sqlite:///{course_dir / gradebook.FILE}?timeout={gradebook.PATIENCE}"
+        command = ("nbgrader", *words, f"--CourseDirectory.db_url={database}")
         return tools.run(command, course_dir, env, timeout, stderr=subprocess.STDOUT)
 
 
 @contextlib.contextmanager
-def alone_in(course_dir: Path) -> Iterator[None]:
-    """Be the only one for whom nbgrader works in the course.
+def held(path: Path, words: str) -> Iterator[None]:
+    """Be the only one that holds this file.
 
     Raises:
-        Refused: it works for somebody else.
+        Refused: somebody else does, with these words.
     """
-    fd = os.open(course_dir / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        trees.hold(fd, "nbgrader is at work in the course for another run; try again later")
+        trees.hold(fd, words)
         yield
     finally:
         os.close(fd)
+
+
+@contextlib.contextmanager
+def alone_in(course_dir: Path, assignment: str, *, grading: bool = False) -> Iterator[None]:
+    """Be the only one that works on the assignment, and the only one in the course who grades or for whom nbgrader works.
+
+    While one assignment is graded, which may take an hour, another one can be released.
+
+    Raises:
+        Refused: somebody else is.
+    """
+    words = "nbgrader is at work in the course for another run; try again later"
+    (course_dir / LOCKS).mkdir(mode=0o700, exist_ok=True)
+    with (
+        held(course_dir / (".lock" if grading else ".lock-nbgrader"), words),
+        held(course_dir / LOCKS / assignment, words),
+    ):
+        yield
 
 
 def generate(settings: Settings, assignment: str) -> None:
@@ -93,7 +114,7 @@ def generate(settings: Settings, assignment: str) -> None:
     Raises:
         Refused: nbgrader failed; its last words are in the message.
     """
-    with alone_in(settings.course_dir):
+    with alone_in(settings.course_dir, assignment):
         _generate(settings, assignment)
 
 

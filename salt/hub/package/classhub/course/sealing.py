@@ -209,12 +209,16 @@ class Sweep:
             }
             return self.store.commit(staged, manifest)
 
-    def save(self) -> None:
-        """Keep for the next run what need not be read again, and of whom all is sealed."""
+    def save(self, table: dict[str, str]) -> None:
+        """Keep for the next run what need not be read again, and of whom all is sealed.
+
+        Args:
+            table: outcomes; a run that failed for somebody did not see all that was there.
+        """
         clean = {
             name: self.began
             for name, visit in self.visits.items()
-            if not visit.odd and not visit.unfinished
+            if not table[name].startswith("failed") and not visit.unfinished
         }
         for name, data in ((SEEN, self.fresh), (LOOKED, self.looked | clean)):
             path = self.store.root / name
@@ -257,7 +261,7 @@ def seal(settings: Settings, *, test: bool = False, patient: bool = False) -> Re
         healed = store.heal()
         sweep = Sweep(settings, store)
         table = _run(sweep, patient)
-        sweep.save()
+        sweep.save(table)
         report = _report(sweep, table, healed)
         receipts.deliver(settings, store, report)
     return report

@@ -213,13 +213,20 @@ class Store:
     def verify(self) -> Iterator[tuple[str, str]]:
         """Whose, and what: everything in store and ledger that is not as it was written.
 
-        What is nobody's belongs to `LEDGER`.
+        What is nobody's belongs to `LEDGER`. What is sealed meanwhile is left to the next time.
+
+        Raises:
+            Refused: another run holds the store for too long.
         """
+        with (
+            self.locked()
+        ):  # so that each seal in the making has both its directory and its line, or neither
+            places = list(self.places())
         yield from ((LEDGER, fault) for fault in self.ledger.faults)
         if self.ledger.torn:
             yield LEDGER, "the ledger ends in a line cut short"
         lines = {line["seal"]: line for line in self.ledger.lines}
-        for path in self.places():
+        for path in places:
             line, where, user = lines.pop(path.name, None), self.name(path), path.parent.name
             if line is None:
                 yield user, f"{where}: the ledger has no sound line for it"

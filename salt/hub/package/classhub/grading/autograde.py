@@ -358,7 +358,7 @@ def grade_with(settings: Settings, arguments: Namespace, nodes: "Nodes") -> Repo
         chosen = run.choose(people)
         run.settle()
         if chosen:
-            with alone_in(settings.course_dir):
+            with alone_in(settings.course_dir, assignment, grading=True):
                 run.grade(chosen, nodes)
     finally:
         run.gradebook.leave()

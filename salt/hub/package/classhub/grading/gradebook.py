@@ -19,7 +19,7 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from classhub.course.gradebook import FILE, is_late
+from classhub.course.gradebook import FILE, PATIENCE, is_late
 from classhub.course.report import Refused, Unfit
 from classhub.course.settings import Person, Settings
 from classhub.course.times import Times
@@ -45,7 +45,6 @@ OPENING = [
     for module in {sys.modules[step.__module__] for step in SANITISE + RECORD}
     if hasattr(module, "Gradebook")
 ]
-PATIENCE = 60  # seconds in which somebody else, such as the formgrader, may write
 
 logging.getLogger("traitlets").setLevel(logging.ERROR)  # each repair is in the report
 
