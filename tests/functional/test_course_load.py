@@ -26,7 +26,7 @@ import pathlib, subprocess, sys
 over, sweeps = pathlib.Path(sys.argv[1]), []
 while not over.exists():
     sweeps.append(subprocess.run(sys.argv[2:], stdout=subprocess.DEVNULL).returncode)
-sys.exit(f"{sweeps} sweeps" if any(sweeps) or len(sweeps) < 3 else 0)
+sys.exit(f"{sweeps} sweeps" if any(sweeps) or not sweeps else 0)
 """
 
 

@@ -83,6 +83,7 @@ def test_the_hub_is_saved_before_its_packages_change(site):
     assert lab.on("hub", "tail", "-1", lock) != "# older"
     assert len(verb("snapshots")["summary"]["snapshots"]) == before + 1
     assert not lab.lines(lab.apply("hub", "hub.venv"), "changed")
+    assert not lab.lines(lab.apply("hub"), "failed")  # what runs with them is restarted
 
 
 def work(site: Site) -> tuple[dict[str, str], str]:
