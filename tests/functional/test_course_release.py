@@ -524,7 +524,7 @@ def test_swapping_directories_meanwhile_leads_nowhere(course, prey):
     pid = swapper(course, "s0", prey)
     try:
         for number in range(40):
-            if number > 5 and "failed" in outcomes:
+            if number > 2 and "failed" in outcomes:
                 break
             course.write_release(files | {"round": b"%d" % number})
             process = course.start("release", "ps1", "--force")

@@ -34,6 +34,7 @@ def test_a_restarted_hub_keeps_the_kernels(quiet, student):
     assert lab.servers() == []
 
 
+@pytest.mark.long
 def test_a_restarted_hub_waits_for_a_server_that_it_does_not_reach(quiet, student):
     """JupyterHub's own patience is half a minute; then it stops the server, and the kernels with it."""
     ada = student("ada")

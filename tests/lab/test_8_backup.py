@@ -59,6 +59,7 @@ def test_a_unit_that_fails_is_seen(site):
     assert verb("snapshots")["table"]["backup"].startswith("done")
 
 
+@pytest.mark.long
 def test_the_hub_is_saved_before_its_packages_change(site):
     """As where an older version of classhub was deployed; and not at all where it cannot be saved."""
     lock, trouble = (

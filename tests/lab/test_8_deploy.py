@@ -50,6 +50,7 @@ def _as_after_a_killed_run() -> None:
     assert not lab.lines(again, "changed")
 
 
+@pytest.mark.long
 def test_settings_of_a_run_that_was_killed_reach_the_hub(quiet):
     try:
         with lab.settings({"server": {"pids": 511}}):

@@ -1,5 +1,7 @@
 """Secrets of the hub put anew: who is disturbed, and who is not. Late, because everybody is signed out."""
 
+import pytest
+
 from tests.lab import journey
 from tests.support import lab
 from tests.support.client import Student
@@ -50,6 +52,7 @@ def test_the_proxys_secret_keeps_kernels(quiet, student):
     assert kernel.value("kept") == 31
 
 
+@pytest.mark.long
 def test_a_new_cookie_secret_signs_everybody_out(site):
     dan = Student("dan", site).sign_in()
     assert dan.page("/hub/home").url == dan.hub("home")
