@@ -10,19 +10,24 @@ import requests
 
 from tests.lab import journey
 from tests.support import lab
-from tests.support.client import KernelDied, Student
+from tests.support.client import Kernel, KernelDied, Student
 from tests.support.waiting import wait_until
 
 NOT_YET = (requests.RequestException, KernelDied, TimeoutError, OSError, AssertionError)
 
 
 # -- the hub and its proxy ------------------------------------------------------------------------
+def _at_work(student: Student) -> tuple[str, Kernel, list[str]]:
+    """Start a student's server; its node, a kernel in which 41 is kept, and its container."""
+    node = journey.start(student)
+    kernel = student.kernel()
+    kernel.run("kept = 41")
+    return node, kernel, lab.containers_of(student.name, node)
+
+
 def test_a_restarted_hub_keeps_the_kernels(quiet, student):
     ada = student("ada")
-    node = journey.start(ada)
-    kernel = ada.kernel()
-    kernel.run("kept = 41")
-    container = lab.containers_of("ada", node)
+    node, kernel, container = _at_work(ada)
 
     lab.on("hub", "systemctl", "restart", "jupyterhub")
     lab.wait_for_hub(quiet)
@@ -37,11 +42,7 @@ def test_a_restarted_hub_keeps_the_kernels(quiet, student):
 @pytest.mark.long
 def test_a_restarted_hub_waits_for_a_server_that_it_does_not_reach(quiet, student):
     """JupyterHub's own patience is half a minute; then it stops the server, and the kernels with it."""
-    ada = student("ada")
-    node = journey.start(ada)
-    kernel = ada.kernel()
-    kernel.run("kept = 41")
-    container = lab.containers_of("ada", node)
+    node, kernel, container = _at_work(student("ada"))
     address = lab.ADDRESSES[node]
     rule = f"ip daddr {address} tcp dport 32768-60999 ct state new drop"
     chain = f"chain output {{ type filter hook output priority 0; {rule}; }}"

@@ -113,9 +113,9 @@ class Journal:
     Of two files, as grading is kept apart: each has one writer.
 
     Attributes:
-        entries: of each file, whether it is that of grading: action's key -> {"done": bool, "at": time, "outcome": words}. There is also "since", when it first
-            failed for somebody while it was done for the others; and of a return that was done for the others "waits",
-            whose work was still to be graded
+        entries: of each file, by whether it is that of grading: action's key -> {"done": bool, "at": time, "outcome":
+            words}. There is also "since", when it first failed for somebody while it was done for the others; and of a
+            return that was done for the others "waits", whose work was still to be graded
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -126,7 +126,7 @@ class Journal:
     def entry(self, action: Action) -> dict:
         """What is known of an action; empty if it was never tried."""
         # before there were two files, grading was in the first
-        return (self.entries[False] | self.entries[True]).get(action.key, {})
+        return self.entries[True].get(action.key) or self.entries[False].get(action.key, {})
 
     def is_due(self, action: Action) -> bool:
         entry = self.entry(action)
